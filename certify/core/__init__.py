@@ -1,0 +1,1 @@
+"""The ground floor: plain numbers, graphs and errors; imports nothing above it."""

@@ -1,0 +1,197 @@
+"""Results as files: canonical JSON, digests, an atomic write and one safe container.
+
+The container is a zip with `certificate.json` and `arrays/<name>.npy`. Reading it executes nothing, and every
+size is checked against a limit before memory is taken, so that a hostile file gives an error and not a crash.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import io
+import json
+import os
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import CertificateError, InputError
+
+_DTYPES = {"|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<f4", "<f8"}
+_MAX_DOCUMENT = 1 << 28
+# what zipfile, json, ast and numpy raise on a damaged or hostile file
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, LookupError, ValueError, RuntimeError, OSError, struct.error, SyntaxError, TypeError, OverflowError, MemoryError)
+
+
+def canonical_json(obj: Any) -> str:
+    """One text per value: sorted keys, no spaces, floats by repr (they round-trip exactly), no NaN.
+
+    >>> canonical_json({"b": 0.1, "a": (1, True)})
+    '{"a":[1,true],"b":0.1}'
+    """
+    return json.dumps(obj, sort_keys=True, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be written to a record")
+
+
+def digest_array(array: np.ndarray) -> str:
+    """SHA-256 over dtype, shape and little-endian bytes.
+
+    >>> digest_array(np.zeros(2)) == digest_array(np.zeros((2, 1)))
+    False
+    """
+    a = np.asarray(array)
+    a = np.ascontiguousarray(a.astype(a.dtype.newbyteorder("<"), copy=False)).reshape(a.shape)
+    h = hashlib.sha256(f"{a.dtype.str}{a.shape}".encode())
+    h.update(a.data if a.size else b"")
+    return h.hexdigest()
+
+
+def digest_graph(graph) -> str:
+    """SHA-256 of structure, attributes and weights; nodes are numbered, so names and sources do not enter."""
+    number = {node.name: i for i, node in enumerate(graph.nodes)}
+    rows = [
+        [node.op, [number[i] for i in node.inputs], node.shape, dict(node.attrs), {k: digest_array(a) for k, a in node.arrays.items()}]
+        for node in graph.nodes
+    ]
+    return hashlib.sha256(canonical_json([rows, number[graph.output]]).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def atomic_path(path) -> Iterator[Path]:
+    """A temporary name beside `path`: renamed onto it when the block ends well, removed when it does not (error, Ctrl-C).
+
+    Raises:
+        InputError: the folder does not exist, is not writable, or the disk is full.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise InputError(
+            "a file could not be written",
+            where=path,
+            found=error.strerror or str(error),
+            expected="a writable folder with enough space",
+            hint="nothing was left half-written; choose another place or free some space",
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_record(path, document: Mapping, arrays: Mapping[str, np.ndarray]) -> Path:
+    """Write document and arrays as one zip, atomically. Same content gives the same bytes (no time stamps)."""
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        _entry(archive, "certificate.json", canonical_json(document).encode())
+        for name, array in arrays.items():
+            buffer = io.BytesIO()
+            a = np.asarray(array)
+            np.lib.format.write_array(buffer, a.astype(a.dtype.newbyteorder("<"), copy=False), allow_pickle=False)
+            _entry(archive, f"arrays/{name}.npy", buffer.getbuffer())
+    return Path(path)
+
+
+def _entry(archive: zipfile.ZipFile, name: str, data) -> None:
+    info = zipfile.ZipInfo(name)  # the fixed default date makes the file reproducible
+    info.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(info, data, compresslevel=1)
+
+
+def read_record(path, max_bytes: int = 1 << 30) -> tuple[dict, dict[str, np.ndarray]]:
+    """Document and arrays of a record; at most `max_bytes` of memory for the arrays.
+
+    Raises:
+        InputError: no such file.
+        CertificateError: not a record, damaged, or larger than the limit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError("there is no such certificate file", where=path, hint="give the path that `save` or `--out` wrote")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+            if len({i.filename for i in infos}) != len(infos) or len(infos) > 10_000:
+                raise CertificateError("the record lists an entry twice or too many entries", where=path, found=len(infos))
+            if sum(i.file_size for i in infos) > max_bytes:
+                size = sum(i.file_size for i in infos)
+                raise CertificateError("the record is larger than the limit", where=path, found=f"{size} bytes", expected=f"at most {max_bytes}")
+            document = json.loads(_read(archive, "certificate.json", _MAX_DOCUMENT), parse_constant=_refuse_constant)
+            names = [i.filename for i in infos if i.filename.startswith("arrays/") and i.filename.endswith(".npy")]
+            arrays = {name[7:-4]: _array(_read(archive, name, max_bytes), f"{path}:{name}") for name in names}
+    except CertificateError:
+        raise
+    except _DAMAGE as error:
+        raise CertificateError(
+            "the file is not a readable record: damaged, truncated or something else",
+            where=path,
+            found=f"{type(error).__name__}: {error}",
+            expected="a zip with certificate.json and arrays/*.npy",
+            hint="copy the file again, or write the certificate anew",
+        ) from error
+    if not isinstance(document, dict):
+        raise CertificateError("certificate.json is not an object", where=path, found=type(document).__name__)
+    return document, arrays
+
+
+def _refuse_constant(name: str):
+    raise ValueError(f"{name} is not allowed")
+
+
+def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    with archive.open(name) as stream:
+        data = stream.read(limit + 1)  # also checks the CRC at the end of the entry
+    if len(data) > limit:
+        raise ValueError(f"{name} is larger than {limit} bytes")
+    return data
+
+
+def _array(data: bytes, where: str) -> np.ndarray:
+    """A .npy body, by our own reading of the header: only plain little-endian numbers, size as promised."""
+    if data[:6] != b"\x93NUMPY" or len(data) < 12:
+        raise ValueError(f"{where} is not an array")
+    start = 10 if data[6] == 1 else 12
+    length = struct.unpack("<H" if data[6] == 1 else "<I", data[8:start])[0]
+    if length > 4096:
+        raise ValueError(f"{where}: header of {length} bytes")
+    header = ast.literal_eval(data[start : start + length].decode("latin1"))
+    descr, fortran, shape = header["descr"], header["fortran_order"], header["shape"]
+    if descr not in _DTYPES or not isinstance(shape, tuple) or len(shape) > 32 or not all(type(n) is int and 0 <= n < 1 << 40 for n in shape) or fortran not in (True, False):
+        raise ValueError(f"{where}: header {header!r}")
+    count = 1
+    for n in shape:
+        count *= n
+    dtype = np.dtype(descr)
+    body = memoryview(data)[start + length :]
+    if count * dtype.itemsize != len(body):
+        raise ValueError(f"{where}: {len(body)} bytes for shape {shape}")
+    flat = np.frombuffer(body, dtype=dtype).copy()
+    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
