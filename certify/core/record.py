@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import struct
 import tempfile
@@ -25,7 +26,8 @@ import numpy as np
 from .errors import CertificateError, InputError
 
 _DTYPES = {"|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<f4", "<f8"}
-_MAX_DOCUMENT = 1 << 28
+_MAX_DOCUMENT = 1 << 24  # as Python objects, lists of empty lists take about twenty times their text
+_MAX_ENTRIES = 10_000
 # what zipfile, json, ast and numpy raise on a damaged or hostile file
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, LookupError, ValueError, RuntimeError, OSError, struct.error, SyntaxError, TypeError, OverflowError, MemoryError)
 
@@ -109,9 +111,17 @@ def _umask() -> int:
 
 
 def write_record(path, document: Mapping, arrays: Mapping[str, np.ndarray]) -> Path:
-    """Write document and arrays as one zip, atomically. Same content gives the same bytes (no time stamps)."""
+    """Write document and arrays as one zip, atomically. Same content gives the same bytes (no time stamps).
+
+    Raises:
+        InputError: a number in the document is NaN or infinite (the reader refuses those), or the path cannot be written.
+    """
+    try:
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), default=_plain, allow_nan=False).encode()
+    except ValueError as error:
+        raise InputError("a record holds a number that is not finite", where=path, found=str(error)[:200], expected="finite numbers") from error
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        _entry(archive, "certificate.json", canonical_json(document).encode())
+        _entry(archive, "certificate.json", text)
         for name, array in arrays.items():
             buffer = io.BytesIO()
             a = np.asarray(array)
@@ -127,7 +137,7 @@ def _entry(archive: zipfile.ZipFile, name: str, data) -> None:
 
 
 def read_record(path, max_bytes: int = 1 << 30) -> tuple[dict, dict[str, np.ndarray]]:
-    """Document and arrays of a record; at most `max_bytes` of memory for the arrays.
+    """Document and arrays of a record; at most `max_bytes` for the arrays and about 30 times 16 MiB for the document.
 
     Raises:
         InputError: no such file.
@@ -137,23 +147,26 @@ def read_record(path, max_bytes: int = 1 << 30) -> tuple[dict, dict[str, np.ndar
     if not path.is_file():
         raise InputError("there is no such certificate file", where=path, hint="give the path that `save` or `--out` wrote")
     try:
+        _require_small_directory(path)
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
-            if len({i.filename for i in infos}) != len(infos) or len(infos) > 10_000:
+            if len({i.filename for i in infos}) != len(infos) or len(infos) > _MAX_ENTRIES:
                 raise CertificateError("the record lists an entry twice or too many entries", where=path, found=len(infos))
-            if sum(i.file_size for i in infos) > max_bytes:
-                size = sum(i.file_size for i in infos)
+            if any(i.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for i in infos):  # others allocate what the file asks for
+                raise CertificateError("the record uses a compression that we do not write", where=path, expected="stored or deflated entries")
+            size = sum(i.file_size for i in infos)
+            if size > max_bytes:
                 raise CertificateError("the record is larger than the limit", where=path, found=f"{size} bytes", expected=f"at most {max_bytes}")
             document = json.loads(_read(archive, "certificate.json", _MAX_DOCUMENT), parse_constant=_refuse_constant)
             names = [i.filename for i in infos if i.filename.startswith("arrays/") and i.filename.endswith(".npy")]
-            arrays = {name[7:-4]: _array(_read(archive, name, max_bytes), f"{path}:{name}") for name in names}
+            arrays = {name[7:-4]: _array(archive, name) for name in names}
     except CertificateError:
         raise
     except _DAMAGE as error:
         raise CertificateError(
             "the file is not a readable record: damaged, truncated or something else",
             where=path,
-            found=f"{type(error).__name__}: {error}",
+            found=f"{type(error).__name__}: {str(error)[:300]}",
             expected="a zip with certificate.json and arrays/*.npy",
             hint="copy the file again, or write the certificate anew",
         ) from error
@@ -162,36 +175,66 @@ def read_record(path, max_bytes: int = 1 << 30) -> tuple[dict, dict[str, np.ndar
     return document, arrays
 
 
+def _require_small_directory(path: Path) -> None:
+    """Refuse a zip whose list of entries is longer than any that we write, before `zipfile` makes an object of each.
+
+    Zip64 end records are refused altogether: they override the sizes seen here, and a record below 4 GiB has none.
+    """
+    with open(path, "rb") as stream:
+        stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, stream.tell() - 66_000))
+        tail = stream.read()
+    place = tail.rfind(b"PK\5\6")
+    if place < 0 or len(tail) - place < 22:
+        raise ValueError("no end of a zip directory")
+    entries, size = struct.unpack("<HI", tail[place + 10 : place + 16])
+    if b"PK\6\7" in tail or entries > _MAX_ENTRIES or size > 1 << 24:
+        raise ValueError(f"a zip directory of {entries} entries and {size} bytes, or zip64")
+
+
 def _refuse_constant(name: str):
     raise ValueError(f"{name} is not allowed")
 
 
 def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    with archive.open(name) as stream:
-        data = stream.read(limit + 1)  # also checks the CRC at the end of the entry
-    if len(data) > limit:
+    if archive.getinfo(name).file_size > limit:
         raise ValueError(f"{name} is larger than {limit} bytes")
-    return data
+    with archive.open(name) as stream:
+        return stream.read()  # at most file_size bytes; also checks the CRC at the end of the entry
 
 
-def _array(data: bytes, where: str) -> np.ndarray:
-    """A .npy body, by our own reading of the header: only plain little-endian numbers, size as promised."""
-    if data[:6] != b"\x93NUMPY" or len(data) < 12:
-        raise ValueError(f"{where} is not an array")
-    start = 10 if data[6] == 1 else 12
-    length = struct.unpack("<H" if data[6] == 1 else "<I", data[8:start])[0]
-    if length > 4096:
-        raise ValueError(f"{where}: header of {length} bytes")
-    header = ast.literal_eval(data[start : start + length].decode("latin1"))
-    descr, fortran, shape = header["descr"], header["fortran_order"], header["shape"]
-    if descr not in _DTYPES or not isinstance(shape, tuple) or len(shape) > 32 or not all(type(n) is int and 0 <= n < 1 << 40 for n in shape) or fortran not in (True, False):
-        raise ValueError(f"{where}: header {header!r}")
-    count = 1
-    for n in shape:
-        count *= n
-    dtype = np.dtype(descr)
-    body = memoryview(data)[start + length :]
-    if count * dtype.itemsize != len(body):
-        raise ValueError(f"{where}: {len(body)} bytes for shape {shape}")
-    flat = np.frombuffer(body, dtype=dtype).copy()
+def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """A .npy entry, by our own reading of the header: only plain little-endian numbers, memory taken for exactly the promised size."""
+    with archive.open(name) as stream:
+        start = stream.read(10)
+        if start[:6] != b"\x93NUMPY" or len(start) < 10:
+            raise ValueError(f"{name} is not an array")
+        length, used = struct.unpack("<H", start[8:])[0], 10
+        if start[6] != 1:
+            length, used = struct.unpack("<I", start[8:] + stream.read(2))[0], 12
+        if length > 4096:
+            raise ValueError(f"{name}: header of {length} bytes")
+        header = ast.literal_eval(stream.read(length).decode("latin1"))
+        descr, fortran, shape = header["descr"], header["fortran_order"], header["shape"]
+        if descr not in _DTYPES or not isinstance(shape, tuple) or len(shape) > 32 or not all(type(n) is int and 0 <= n < 1 << 40 for n in shape) or fortran not in (True, False):
+            raise ValueError(f"{name}: header {str(header)[:200]}")
+        dtype, count = np.dtype(descr), math.prod(shape)
+        if count * dtype.itemsize != archive.getinfo(name).file_size - used - length:
+            raise ValueError(f"{name}: {archive.getinfo(name).file_size} bytes for shape {shape}")
+        flat = np.empty(count, dtype)
+        _fill(stream, flat, name)
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+
+
+def _fill(stream, flat: np.ndarray, name: str) -> None:
+    """Read exactly the array's bytes, in pieces: no second copy. Reading to the end checks the CRC."""
+    body = flat.view(np.uint8).data if flat.size else memoryview(b"")
+    done = 0
+    while done < len(body):
+        piece = stream.read(min(1 << 20, len(body) - done))
+        if not piece:
+            raise EOFError(f"{name} ends after {done} of {len(body)} bytes")
+        body[done : done + len(piece)] = piece
+        done += len(piece)
+    if stream.read(1):
+        raise ValueError(f"{name} is longer than its header says")
