@@ -80,8 +80,10 @@ class Fields:
 
     def number(self, name: str, least: float = -math.inf) -> float:
         value = self.value(name)
-        if isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool) and abs(value) <= 1e300 and float(value) >= least:
-            return float(value)
+        if isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool):
+            size: Any = abs(value)
+            if size <= 1e300 and float(value) >= least:
+                return float(value)
         self.fail("an attribute is not a finite number in its range", name, found=_short(value), expected=f"a number >= {least}")
 
     def axis(self, name: str = "axis") -> int:

@@ -12,7 +12,7 @@ def _windows(f: Fields, kernel: Shape, mode: str = "zeros", dilated: bool = True
     dilation = f.integers("dilation", len(kernel), 1) if dilated else (1,) * len(kernel)
     for n, pair in zip(spatial, padding):
         f.require_padding("padding", n, pair, mode)
-    f.sized( (f.x[0], *(n + low + high for n, (low, high) in zip(spatial, padding))))
+    f.sized((f.x[0], *(n + low + high for n, (low, high) in zip(spatial, padding))))
     sizes = tuple(outputs(n, low, high, k, s, d) for n, (low, high), k, s, d in zip(spatial, padding, kernel, stride, dilation))
     if min(sizes) < 1:
         f.fail("the window is larger than the padded input", found=f"kernel {kernel}, dilation {dilation}, padding {padding} on {spatial}", expected="room for at least one window")
@@ -44,7 +44,7 @@ def _conv_transpose(f: Fields) -> Shape:
     f.optional("bias", (channels,))
     f.folded()
     whole = tuple((n - 1) * s + d * (k - 1) + 1 + e for n, s, d, k, e in zip(spatial, stride, dilation, kernel, extra))
-    f.sized( (channels, *whole))
+    f.sized((channels, *whole))
     return (channels, *(w - low - high for w, (low, high) in zip(whole, padding)))
 
 

@@ -1,0 +1,238 @@
+"""GraphModule: a Graph as a torch module with the same function, for gradients (attacks, lower ends) and for users of ONNX files.
+
+Nothing here enters a proof. One torch expression per operator; the weights are parameters, everything else a buffer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .errors import InputError, UnsupportedLayerError
+from .evaluate_window import padded_index
+from .graph import Graph, Node
+
+_PARAMETERS = ("weight", "bias", "slope")
+_PAD_MODES = {"zeros": "constant", "constant": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+
+
+class GraphModule(nn.Module):
+    """The function of `graph` on batches (n, *input_shape), differentiable, in float64 until `.float()` or `.to(...)`.
+
+    Weights, biases and slopes are parameters, every other array is a buffer; `names` maps (node, key) to the name in `state_dict`. The values
+    agree with `graph(x)` up to rounding; no error bound is claimed. The module can be pickled, copied and traced. Cost: as the original network.
+
+    >>> from certify.core.graph import GraphBuilder
+    >>> b = GraphBuilder()
+    >>> x = b.add("input", attrs={"shape": (2,)})
+    >>> module = b.build(b.add("activation", [x], {"kind": "relu"})).to_torch()
+    >>> module(torch.tensor([[-1.0, 2.0]], dtype=torch.float64)).tolist()
+    [[0.0, 2.0]]
+    """
+
+    def __init__(self, graph: Graph):
+        super().__init__()
+        self.graph = graph
+        self.names: dict[tuple[str, str], str] = {}
+        for i, node in enumerate(graph.nodes):
+            for key, array in node.arrays.items():
+                self.names[node.name, key] = name = f"n{i}_{key}"
+                if key in _PARAMETERS:
+                    self.register_parameter(name, nn.Parameter(torch.tensor(array, dtype=torch.float64)))
+                else:
+                    self.register_buffer(name, torch.tensor(array, dtype=torch.int64 if key == "index" else torch.float64))
+        self._last_use = {name: node.name for node in graph.nodes for name in node.inputs}
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Tensor) and tuple(x.shape[1:]) != self.graph.input_shape:  # a tracer's stand-in has no shape to look at
+            raise InputError("a batch does not have the model's input shape", where="GraphModule", found=tuple(x.shape), expected=("n", *self.graph.input_shape))
+        values: dict[str, Tensor] = {}
+        for node in self.graph.nodes:
+            arrays = {key: getattr(self, self.names[node.name, key]) for key in node.arrays}
+            if node.op == "input":
+                values[node.name] = x
+            elif node.op == "constant":
+                values[node.name] = arrays["value"].expand(x.shape[0], *node.shape)
+            else:
+                values[node.name] = _OPERATORS[node.op](Step(node, self.graph.input_shapes(node)), [values[name] for name in node.inputs], arrays)
+            for name in set(node.inputs):
+                if self._last_use[name] == node.name and name != self.graph.output:
+                    del values[name]
+        return values[self.graph.output]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node and the shapes of its inputs: every size is known before a tensor is seen."""
+
+    node: Node
+    in_shapes: list[tuple[int, ...]]
+
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        return self.node.attrs
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.node.shape
+
+    @property
+    def axis(self) -> int:
+        return self.node.attrs["axis"] + 1
+
+
+Operator = Callable[[Step, list[Tensor], Mapping[str, Tensor]], Tensor]
+
+
+def _flat_pads(pads) -> list[int]:
+    """torch's order: last axis first."""
+    return [int(v) for low_high in reversed(pads) for v in low_high]
+
+
+def _padded(x: Tensor, shape: tuple[int, ...], pads, mode: str, value: float = 0.0) -> Tensor:
+    """Pad every axis after the batch. torch copies pixels in the last axes of images only; elsewhere each axis goes through an index."""
+    if not any(v for pair in pads for v in pair):
+        return x
+    if mode == "constant":
+        return F.pad(x, _flat_pads(pads), value=value)
+    if len(shape) in (2, 3, 4) and not any(pads[0]):
+        return F.pad(x, _flat_pads(pads[1:]), mode=mode)
+    for axis, (low, high) in enumerate(pads):
+        index = padded_index(shape[axis], low, high, mode)
+        x = x.index_select(axis + 1, torch.as_tensor(index, device=x.device if isinstance(x, Tensor) else "cpu"))
+    return x
+
+
+def _conv(step: Step, x: list[Tensor], a: Mapping[str, Tensor]) -> Tensor:
+    attrs = step.attrs
+    image = _padded(x[0], step.in_shapes[0], [(0, 0), *attrs["padding"]], _PAD_MODES[attrs["mode"]])
+    function: Any = (F.conv1d, F.conv2d, F.conv3d)[len(step.shape) - 2]
+    return function(image, a["weight"], a.get("bias"), attrs["stride"], 0, attrs["dilation"], attrs["groups"])
+
+
+def _conv_transpose(step: Step, x: list[Tensor], a: Mapping[str, Tensor]) -> Tensor:
+    """The full transposed convolution, then cropped by the padding: this is what any (low, high) pair and output_padding mean."""
+    attrs = step.attrs
+    function: Any = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[len(step.shape) - 2]
+    full = function(x[0], a["weight"], None, attrs["stride"], 0, 0, attrs["groups"], attrs["dilation"])
+    crop = [(-low, extra - high) for (low, high), extra in zip(attrs["padding"], attrs["output_padding"])]
+    full = F.pad(full, _flat_pads(crop)) if any(v for pair in crop for v in pair) else full
+    return full if "bias" not in a else full + a["bias"].reshape(-1, *(1,) * (len(step.shape) - 1))
+
+
+def _batch_norm(step: Step, x: list[Tensor], a: Mapping[str, Tensor]) -> Tensor:
+    return F.batch_norm(x[0], a["mean"], a["var"], a.get("weight"), a.get("bias"), False, 0.0, step.attrs["eps"])
+
+
+def _prelu(x: Tensor, slope: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if slope.numel() == 1 or tuple(slope.shape) == (shape[0], *(1,) * (len(shape) - 1)):
+        return F.prelu(x, slope.reshape(-1))
+    return torch.where(x > 0, x, slope * x)
+
+
+_PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu, "selu": F.selu, "silu": F.silu, "mish": F.mish, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "hardswish": F.hardswish, "hardsigmoid": F.hardsigmoid,
+    "abs": torch.abs, "softsign": F.softsign, "logsigmoid": F.logsigmoid, "tanhshrink": F.tanhshrink, "erf": torch.erf, "sin": torch.sin, "cos": torch.cos,
+    "quick_gelu": lambda v: v * torch.sigmoid(1.702 * v),
+}  # fmt: skip
+# The threshold 35 makes torch's jump log(1 + e^-35) smaller than the rounding of float64.
+_SET: dict[str, Callable[[Tensor, Mapping[str, Any]], Tensor]] = {
+    "leaky_relu": lambda v, p: F.leaky_relu(v, p.get("alpha", 0.01)),
+    "elu": lambda v, p: F.elu(v, p.get("alpha", 1.0)),
+    "celu": lambda v, p: F.celu(v, p.get("alpha", 1.0)),
+    "gelu": lambda v, p: F.gelu(v, approximate=p.get("approximate", "none")),
+    "softplus": lambda v, p: F.softplus(v, p.get("beta", 1.0), 35.0),
+    "hardtanh": lambda v, p: v.clamp(p.get("min", -1.0), p.get("max", 1.0)),
+    "softshrink": lambda v, p: F.softshrink(v, p.get("lambda", 0.5)),
+}
+
+
+def _activation(step: Step, x: list[Tensor], a: Mapping[str, Tensor]) -> Tensor:
+    kind = step.attrs["kind"]
+    if kind == "prelu":
+        return _prelu(x[0], a["slope"], step.shape)
+    if kind in _PLAIN:
+        return _PLAIN[kind](x[0])
+    if kind in _SET:
+        return _SET[kind](x[0], step.attrs)
+    raise UnsupportedLayerError(f"activation '{kind}' has no torch form", where=step.node.source or step.node.name, hint="add it to certify/core/to_torch.py")
+
+
+def _group_sort(step: Step, x: list[Tensor], _: Mapping[str, Tensor]) -> Tensor:
+    axis, size = step.axis, step.attrs["size"]
+    count, halves = step.shape[axis - 1] // size, step.attrs["layout"] == "halves"
+    split = x[0].unflatten(axis, (size, count) if halves else (count, size))
+    return split.sort(dim=axis if halves else axis + 1, descending=step.attrs["descending"]).values.flatten(axis, axis + 1)
+
+
+def _slice(step: Step, x: list[Tensor], _: Mapping[str, Tensor]) -> Tensor:
+    index = [slice(None)] * (len(step.shape) + 1)
+    index[step.axis] = slice(step.attrs["start"], step.attrs["stop"], step.attrs["step"])
+    return x[0][tuple(index)]
+
+
+def _max_pool(step: Step, x: list[Tensor], _: Mapping[str, Tensor]) -> Tensor:
+    attrs = step.attrs
+    function: Any = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(step.shape) - 2]
+    if all(low == high and 2 * low <= k for (low, high), k in zip(attrs["padding"], attrs["kernel"])):
+        return function(x[0], attrs["kernel"], attrs["stride"], [low for low, _ in attrs["padding"]], attrs["dilation"])
+    image = _padded(x[0], step.in_shapes[0], [(0, 0), *attrs["padding"]], "constant", -math.inf)
+    return function(image, attrs["kernel"], attrs["stride"], 0, attrs["dilation"])
+
+
+def _avg_pool(step: Step, x: list[Tensor], a: Mapping[str, Tensor]) -> Tensor:
+    attrs = step.attrs
+    image = _padded(x[0], step.in_shapes[0], [(0, 0), *attrs["padding"]], "constant")
+    function: Any = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(step.shape) - 2]
+    return function(image, attrs["kernel"], attrs["stride"]) * (math.prod(attrs["kernel"]) / a["divisor"])
+
+
+def _reduce(step: Step, x: list[Tensor], _: Mapping[str, Tensor]) -> Tensor:
+    axes, keep = tuple(i + 1 for i in step.attrs["axes"]), step.attrs["keepdims"]
+    function: Any = {"mean": torch.mean, "sum": torch.sum, "max": torch.amax, "min": torch.amin}[step.attrs["kind"]]
+    return function(x[0], axes, keep)
+
+
+def _upsample(step: Step, x: list[Tensor], _: Mapping[str, Tensor]) -> Tensor:
+    y = x[0]
+    for axis, factor in enumerate(step.attrs["factors"], start=2):
+        y = y.repeat_interleave(factor, dim=axis)
+    return y
+
+
+_OPERATORS: dict[str, Operator] = {
+    "dense": lambda s, x, a: F.linear(x[0], a["weight"], a.get("bias")),
+    "conv": _conv,
+    "conv_transpose": _conv_transpose,
+    "batch_norm": _batch_norm,
+    "scale": lambda s, x, a: x[0] * a["value"],
+    "divide": lambda s, x, a: x[0] / a["value"],
+    "add": lambda s, x, a: x[0] + x[1],
+    "sub": lambda s, x, a: x[0] - x[1],
+    "multiply": lambda s, x, a: x[0] * x[1],
+    "maximum": lambda s, x, a: torch.maximum(x[0], x[1]),
+    "minimum": lambda s, x, a: torch.minimum(x[0], x[1]),
+    "matmul": lambda s, x, a: x[0] @ x[1],
+    "activation": _activation,
+    "group_sort": _group_sort,
+    "concat": lambda s, x, a: torch.cat(x, s.axis),
+    "slice": _slice,
+    "gather": lambda s, x, a: x[0].index_select(s.axis, a["index"]),
+    "reshape": lambda s, x, a: x[0].reshape(x[0].shape[0], *s.shape),
+    "transpose": lambda s, x, a: x[0].permute(0, *(i + 1 for i in s.attrs["perm"])),
+    "expand": lambda s, x, a: x[0].reshape(x[0].shape[0], *(1,) * (len(s.shape) - len(s.in_shapes[0])), *s.in_shapes[0]).expand(-1, *s.shape),
+    "pad": lambda s, x, a: _padded(x[0], s.in_shapes[0], s.attrs["pads"], s.attrs["mode"], float(s.attrs["value"])),
+    "max_pool": _max_pool,
+    "avg_pool": _avg_pool,
+    "reduce": _reduce,
+    "softmax": lambda s, x, a: torch.softmax(x[0], s.axis),
+    "log_softmax": lambda s, x, a: torch.log_softmax(x[0], s.axis),
+    "logsumexp": lambda s, x, a: torch.logsumexp(x[0], s.axis),
+    "upsample": _upsample,
+}

@@ -1,0 +1,41 @@
+"""Estimates of the largest eigenvalue of Hermitian matrices: search only, nothing here proves anything."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def rayleigh(gram: np.ndarray, start: np.ndarray | None, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rayleigh quotients and vectors after a few power steps on each matrix of a stack."""
+    n, a = gram.shape[:2]
+    first = np.ones(a) + 0.1j * np.arange(a) if start is None else start
+    v = np.broadcast_to(first.reshape(1, a, 1), (n, a, 1)).astype(np.complex128)
+    for _ in range(steps):
+        v = gram @ v
+        v /= np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-290)
+    return np.einsum("nak,nak->n", v.conj(), gram @ v).real, v[:, :, 0]
+
+
+def top_eigenpair(matrix: np.ndarray, start: np.ndarray, steps: int = 40) -> tuple[float, np.ndarray]:
+    """Estimate of the largest eigenvalue of one Hermitian matrix and its vector: all eigenvalues when small, else Lanczos."""
+    a = len(matrix)
+    if a <= 64:
+        values, vectors = np.linalg.eigh(matrix)
+        return float(values[-1]), vectors[:, -1]
+    v: np.ndarray = start / max(float(np.linalg.norm(start)), 1e-290)
+    basis = np.empty((steps, a), dtype=np.complex128)
+    alpha: list[float] = []
+    beta: list[float] = []
+    for j in range(steps):
+        basis[j] = v
+        w: np.ndarray = matrix @ v
+        alpha.append(float(np.vdot(v, w).real))
+        for _ in range(2):
+            w = w - basis[: j + 1].T @ (basis[: j + 1].conj() @ w)
+        size = float(np.linalg.norm(w))
+        if not size > 1e-8 * alpha[0]:
+            break
+        beta.append(size)
+        v = w / size
+    values, vectors = np.linalg.eigh(np.diag(alpha) + np.diag(beta[: len(alpha) - 1], 1) + np.diag(beta[: len(alpha) - 1], -1))
+    return float(values[-1]), basis[: len(alpha)].T @ vectors[:, -1]

@@ -1,0 +1,84 @@
+"""`auto` chooses by cost, stops when it is tight, and says what it did."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from strategies.layers import Layer, conv_layer, layers
+
+from certify.linear.dense import DenseMap
+from certify.norms.auto import Auto, enclose
+from certify.norms.base import methods
+from certify.norms.cost import candidates
+from certify.proof.check_norms import linear_below
+
+
+def first_within(layer: Layer, limit: int, budget: float) -> str:
+    return next(method.name for method, seconds in candidates(layer.map, limit) if not method.supports(layer.map) and seconds <= budget)
+
+
+def big(co: int, ci: int, n: int, k: int = 3, stride: int = 1, groups: int = 1, mode: str = "zeros") -> Layer:
+    weight = np.random.default_rng(0).standard_normal((co, ci // groups, k, k))
+    return conv_layer(weight, n=n, stride=stride, padding=k // 2, groups=groups, mode=mode)
+
+
+def test_choice_by_cost():
+    assert first_within(big(8, 8, 8), 4096, 4.0) == "dense"
+    assert first_within(big(64, 64, 56), 4096, 4.0) == "fft"
+    assert first_within(big(64, 64, 224), 4096, 4.0) in ("fft", "any_size")
+    assert first_within(big(64, 64, 224), 4096, 1.0) == "any_size"
+    assert first_within(big(16, 16, 64, mode="reflect"), 4096, 4.0) == "copied_padding"
+    assert first_within(big(16, 16, 64, mode="circular"), 4096, 4.0) == "fft"
+    assert first_within(big(64, 64, 28, groups=64), 100, 1.0) == "fft"
+
+
+def test_stops_early_and_lists_what_it_tried():
+    bound = enclose(DenseMap(np.outer([1.0, 2.0], [3.0, 4.0])))  # rank one: Frobenius is exact, nothing else is needed after the lower end
+    tried = [row["method"] for row in bound.evidence["tried"]]
+    assert tried[:2] == ["induced", "frobenius"] and bound.upper <= bound.lower * (1 + 1e-5)
+    assert enclose(DenseMap(np.diag([1.0, -3.0]))).evidence["tried"][0]["method"] == "diagonal"
+    for row in bound.evidence["tried"]:
+        assert row["lower"] <= bound.lower and row["upper"] >= bound.upper and row["seconds"] >= 0
+    assert [row["method"] for row in enclose(DenseMap(np.eye(2)), "linf").evidence["tried"]] == ["induced"]
+
+
+def test_effort_orders_tightness():
+    layer = big(12, 12, 12)
+    width = {}
+    for effort in ("fast", "balanced", "tight"):
+        bound = enclose(layer.map, effort=effort)
+        width[effort] = bound.upper / bound.lower
+    assert width["tight"] <= width["balanced"] <= width["fast"] * (1 + 1e-9) and width["fast"] < 1.2
+    assert width["balanced"] <= 1.0001
+
+
+def test_a_resnet_layer_is_tight_in_both_efforts():
+    layer = big(64, 64, 28)
+    for effort in ("fast", "balanced"):
+        bound = Auto(effort).enclose(layer.map)
+        assert 1.0 <= bound.upper / bound.lower <= 1.02
+
+
+@given(layer=layers(60))
+def test_the_checker_accepts_every_upper_end(layer: Layer):
+    """`evidence["verify"]` of every method is enough for the independent checker, and a value below the truth is refused."""
+    node, shape = layer.graph["layer"], layer.input_shape
+    for norm in ("l2", "linf", "l1"):
+        for method in methods().values():
+            if method.supports(layer.map, norm):
+                continue
+            bound = method.enclose(layer.map, norm)
+            if np.isfinite(bound.upper):
+                assert linear_below(node, shape, norm, bound.upper, bound.evidence["verify"]).how, (method, norm, bound)
+        best = enclose(layer.map, norm)
+        if best.lower > 0:
+            assert not linear_below(node, shape, norm, best.lower * (1 - 1e-6), best.evidence["verify"]).how
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [(64, 3, 224, 7, 2), (128, 128, 28, 3, 1), (256, 256, 14, 3, 1), (512, 512, 7, 3, 1), (512, 256, 14, 3, 2)], ids=str)
+def test_resnet18_at_224(case):
+    co, ci, n, k, stride = case
+    bound = enclose(big(co, ci, n, k, stride).map)
+    assert bound.seconds < 60 and bound.upper / bound.lower < 1.06
