@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..core.decimals import decimal_down, decimal_up
 from ..core.errors import SoundnessError
 from ..core.graph import Graph
 from .lower import Witness
@@ -28,7 +29,7 @@ class Table(list):
 
     def __str__(self) -> str:
         head = ("layer", "rule", "method", "constant", "running constant")
-        lines = [head, *((row.layer, row.rule, row.method, row.constant, f"{row.running:.8g}") for row in self)]
+        lines = [head, *((row.layer, row.rule, row.method, row.constant, decimal_up(row.running, 8)) for row in self)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
         text = ["  ".join(cell.rjust(w) if i >= 3 else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths))).rstrip() for line in lines]
         return "\n".join([text[0], "  ".join("-" * w for w in widths), *text[1:]])
@@ -72,7 +73,7 @@ class LipschitzCertificate:
         """Rows (layer, rule, method, constant, running constant), one per node; prints as plain text.
 
         The reader can redo the arithmetic: the running constant of a row is its constant times that of its input, and where a node has
-        several inputs, their sum, root of squares or maximum, as the constant column says.
+        several inputs, their sum, root of squares or maximum, as the constant column says. Printed numbers are rounded up.
         """
         return Table(Row(s.node, s.rule, s.method, constant_text(s), s.running) for s in self.steps)
 
@@ -87,14 +88,14 @@ class LipschitzCertificate:
         return write_certificate(self, path)
 
     def __str__(self) -> str:
-        return f"Lipschitz constant in {self.norm}: [{self.lower:.8g}, {self.upper:.8g}] by {self.method}\n{self.table()}"
+        return f"Lipschitz constant in {self.norm}: [{decimal_down(self.lower, 8)}, {decimal_up(self.upper, 8)}] by {self.method}\n{self.table()}"
 
     __repr__ = __str__
 
 
 def constant_text(step: Step) -> str:
     """"2.5" for one input; "sum(1, 1)", "root(1, 1)", "max(1, 1)" for several; "-" for none."""
-    texts = [f"{c:.8g}" for c in step.constants]
+    texts = [decimal_up(c, 8) for c in step.constants]
     if not texts:
         return "-"
     return texts[0] if len(texts) == 1 else f"{step.combine}({', '.join(texts)})"

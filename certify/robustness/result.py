@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.decimals import decimal_down, decimal_up
 from ..core.record import atomic_path
 from . import curve
 
@@ -133,12 +134,12 @@ class RadiusResult:
         positive = self.radii[self.radii > 0]
         rows = [("inputs", str(len(self))), ("norm", self.norm), ("accuracy", f"{self.accuracy:.4f}"), ("provably right", f"{self.certified_accuracy(0):.4f}")]
         if len(positive):
-            rows += [("radius, median", f"{np.median(positive):.6g}"), ("radius, smallest", f"{positive.min():.6g}"), ("radius, largest", f"{positive.max():.6g}")]
+            rows += [(f"radius, {name}", decimal_down(float(f(positive)))) for name, f in (("median", np.median), ("smallest", np.min), ("largest", np.max))]
         rows += [(f"by the {name} bound", str(int((self.methods == name).sum()))) for name in ("pairwise", "global") if (self.methods == name).any()]
         both = right & np.isfinite(self.upper) & (self.upper > 0)
         if self.attacked and both.any():
             share = np.mean(self.radii[both] / self.upper[both])
-            rows += [("attack found", f"{int(both.sum())} of {int(right.sum())}"), ("attack distance, median", f"{np.median(self.upper[both]):.6g}")]
+            rows += [("attack found", f"{int(both.sum())} of {int(right.sum())}"), ("attack distance, median", decimal_up(float(np.median(self.upper[both]))))]
             rows += [("certified / attack, mean", f"{share:.4f}")]
         return rows
 

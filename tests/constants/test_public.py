@@ -13,6 +13,7 @@ import certify
 from certify.constants.certificate import LipschitzCertificate
 from certify.constants.lower import Witness
 from certify.constants.public import graph_constant
+from certify.core.decimals import decimal_up
 from certify.core.errors import HypothesisError, InputError, SoundnessError, UnsupportedLayerError
 from certify.core.graph import GraphBuilder
 from certify.core.record import read_record
@@ -35,7 +36,7 @@ def test_both_ends_table_and_file(norm, tmp_path):
     assert [row.layer for row in rows] == [s.node for s in certificate.steps] and rows[-1].running >= certificate.upper
     text = str(rows)
     assert all(word in text for word in ("layer", "rule", "method", "constant", "running constant")) and len(text.splitlines()) == len(rows) + 2
-    assert certificate.papers() and f"{certificate.upper:.8g}" in str(certificate)
+    assert certificate.papers() and decimal_up(certificate.upper, 8) in str(certificate)
     path = certificate.save(tmp_path / "constant.cert")
     assert path == tmp_path / "constant.cert"
     document, arrays = read_record(path)
