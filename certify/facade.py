@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from .core.graph import Graph
 if TYPE_CHECKING:
     from .proof.check import CheckReport
 
+_LARGEST_INPUT = 1 << 25  # a hostile certificate must not make torch allocate what it likes
 _ACCEPTED = "a torch.nn.Module (with input_shape), the path of an .onnx or .onnx.gz file, or a certify.Graph"
 
 
@@ -99,6 +101,9 @@ def check(path: Any, model: Any) -> CheckReport:
         return prove(path, as_graph(model))
     content = read(path)
     shape = tuple(content[0]["graph"]["input_shape"])
+    if math.prod(shape) > _LARGEST_INPUT:
+        expected = f"at most {_LARGEST_INPUT} entries"
+        raise CertificateError("the certificate states an input too large to trace a module with", where="graph.input_shape", found=shape, expected=expected)
     try:
         graph = as_graph(model, shape)
     except InputError as error:

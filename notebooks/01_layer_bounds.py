@@ -148,8 +148,9 @@ for scale in [1e-25, 1.0, 1e25]:
 # `weight / 2 * sum of squared norms` (Yoshida & Miyato 2017, on the true norm of the convolution rather than of its reshaped kernel).
 
 # %%
-from certify.train.penalties import SpectralNorm
 from sklearn.datasets import load_digits
+
+from certify.train.penalties import SpectralNorm
 
 digits = load_digits()
 images = torch.tensor(digits.images / 16.0, dtype=torch.float32)[:, None]

@@ -26,11 +26,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from certify.train.penalties import SpectralNorm
 from sklearn.datasets import load_digits
 from torch import nn
 
 import certify
+from certify.train.penalties import SpectralNorm
 
 SMOKE = os.environ.get("CERTIFY_SMOKE") == "1"
 digits = load_digits()

@@ -42,6 +42,15 @@ def test_another_module_is_refused_by_digest_or_shape(tmp_path):
         certify.check(path, torch.nn.Sequential(torch.nn.Linear(7, 3)).eval())
 
 
+@pytest.mark.parametrize("shape", [[1 << 31], [1 << 13, 1 << 13], [5], [4, 1, 1]])
+def test_a_hostile_input_shape_does_not_reach_torch(tmp_path, shape):
+    document, arrays = hand.radius_certificate(certify.as_graph(module(), (4,)), "l2", np.zeros((0, 4)))
+    document = hand.replaced(document, ("graph", "input_shape"), shape)
+    arrays = {**arrays, "inputs": np.zeros((0, *shape))}
+    with pytest.raises(CertificateError):
+        certify.check(write_record(tmp_path / "c", *hand.with_digests(document, arrays)), module())
+
+
 def test_a_module_needs_its_input_shape():
     with pytest.raises(InputError, match="input"):
         certify.as_graph(module())

@@ -54,11 +54,11 @@ def certify_into(out: Path, graph: Graph, images: np.ndarray, labels: np.ndarray
     try:
         with bar("certify") as progress:
             result = certify_radii(graph, images, labels, **asdict(question), progress=progress, journal=Journal(journal), **settings)
+        seconds = {"cpu": time.process_time() - start[0], "wall": time.perf_counter() - start[1]}
+        document = {**run, "question": identity, "summary": results.summary(result), "seconds": seconds}
+        files = results.write_results(out, result, question.norm, document, title)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped before the end\n  {'kept:':<10}finished inputs, in {journal}\n  {'try:':<10}the same command again goes on from there") from None
-    seconds = {"cpu": time.process_time() - start[0], "wall": time.perf_counter() - start[1]}
-    document = {**run, "question": identity, "summary": results.summary(result), "seconds": seconds}
-    files = results.write_results(out, result, question.norm, document, title)
     shutil.rmtree(journal, ignore_errors=True)  # the files hold everything now
     figures = document["summary"]
     show = (results.summary_table(figures, question.norm), results.bracket_line(figures, question.norm), f"files in {out}: {', '.join(Path(f).name for f in files.values())}")

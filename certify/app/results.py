@@ -46,12 +46,13 @@ def prepare(out: Path) -> Path:
 
 
 def nice_radii(radii: np.ndarray, count: int = 5) -> list[float]:
-    """At most `count` round numbers that cover the radii: k * step, step in {1, 2, 2.5, 5} * 10^j.
+    """At most `count` round numbers that span nearly all of the radii: k * step, step in {1, 2, 2.5, 5} * 10^j.
 
     >>> nice_radii(np.array([0.0, 0.31, 0.52, 0.6]))
     [0.2, 0.4, 0.6]
     """
-    top = float(np.max(radii, initial=0.0))
+    positive = radii[radii > 0]
+    top = float(np.quantile(positive, 0.98)) if positive.size else 0.0
     if not 0 < top < math.inf:
         return []
     power = 10.0 ** math.floor(math.log10(top / count))
@@ -84,7 +85,7 @@ def summary_table(figures: Mapping[str, Any], norm: str) -> Any:
     for name in (f"{norm} radius", "certified", *(["attacked"] if attacked else [])):
         table.add_column(name, justify="right")
     clean = figures["clean_accuracy"]
-    table.add_row("0 (clean)", _percent(clean, count, math.floor), *([_percent(clean, count, math.ceil)] if attacked else []))
+    table.add_row("0 (clean)", *[_percent(clean, count, math.floor)] * (2 if attacked else 1))
     for eps, value in figures["certified_accuracy"].items():
         table.add_row(f"{float(eps):g}", _percent(value, count, math.floor), *([_percent(attacked[eps], count, math.ceil)] if attacked else []))
     return table

@@ -21,17 +21,15 @@ class Interval:
     """The set of real arrays x with lower <= x <= upper, entry by entry.
 
     Guarantee: for real x in self and y in other, the exact x op y lies in self op other. Each operation rounds outward by one ulp
-    where it rounds at all; sums and matrix products add the gamma_n term of `core.rounding`; exp, expm1, log1p and erf rest on the assumption
-    of `core.elementary`. Infinite ends are legal (the entry is unbounded there). Numbers, float arrays and Fractions mix in: the first two as exact points.
+    where it rounds at all; sums and products add the gamma_n term of `core.rounding`; exp .. erf rest on `core.elementary`'s assumption.
+    Infinite ends are legal (the entry is unbounded there). Numbers, float arrays and Fractions mix in: the first two as exact points.
 
     Args:
         lower, upper: arrays of one shape, lower <= upper, in the unit of whatever they enclose. Copied, read-only.
-
     Raises:
         SoundnessError: a NaN, inverted ends, lower = inf or upper = -inf. InputError: shapes differ, or a dtype that float64 cannot hold.
 
-    Hypotheses: IEEE 754 (`require_ieee`). Cost: about 10 numpy operations per operation. Source: Moore, Kearfott, Cloud, Introduction to Interval
-    Analysis (2009), chapters 2 to 5; Rump, Verification methods, Acta Numerica 19 (2010), for the midpoint-radius product.
+    Hypotheses: IEEE 754 (`require_ieee`). Cost: about 10 numpy operations each. Source: Moore, Kearfott, Cloud (2009), chapters 2-5; Rump (2010) for products.
 
     >>> x = Interval.from_text("0.1")
     >>> (x + x + x).contains(Fraction(3, 10)), Interval.point(0.1).contains(Fraction(1, 10))
@@ -230,7 +228,7 @@ class Interval:
         return Interval._new(*product(finite_matrix(matrix), self.lower, self.upper, left=True))
 
     def __matmul__(self, matrix: Any) -> Interval:
-        """Interval batch (..., n) times an exact float matrix (n, k)."""
+        """Batch (..., n) times an exact float matrix (n, k)."""
         return Interval._new(*product(finite_matrix(matrix), self.lower, self.upper, left=False))
 
     def exp(self) -> Interval:
@@ -240,7 +238,6 @@ class Interval:
         return Interval._new(elementary.expm1(self.lower)[0], elementary.expm1(self.upper)[1])
 
     def log1p(self) -> Interval:
-        """{log(1 + x)}; an entry that reaches -1 or below raises HypothesisError."""
         if not (self.lower > -1).all():
             raise HypothesisError("log1p needs an interval above -1", found=repr(self), expected="lower > -1")
         return Interval._new(elementary.log1p(self.lower)[0], elementary.log1p(self.upper)[1])

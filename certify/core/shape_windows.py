@@ -81,4 +81,5 @@ def _avg_pool(f: Fields) -> Shape:
 
 @operator("upsample", attrs="factors")
 def _upsample(f: Fields) -> Shape:
-    return (f.x[0], *(n * k for n, k in zip(f.image(), f.integers("factors", len(f.image()), 1))))
+    spatial = f.image()
+    return (f.x[0], *(n * k for n, k in zip(spatial, f.integers("factors", len(spatial), 1))))

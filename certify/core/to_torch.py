@@ -117,12 +117,15 @@ def _conv(step: Step, x: list[Tensor], a: Mapping[str, Tensor]) -> Tensor:
 
 
 def _conv_transpose(step: Step, x: list[Tensor], a: Mapping[str, Tensor]) -> Tensor:
-    """The full transposed convolution, then cropped by the padding: this is what any (low, high) pair and output_padding mean."""
+    """torch's own where it can say the padding; else the full result, cropped: this is what any (low, high) pair and output_padding mean."""
     attrs = step.attrs
     function: Any = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[len(step.shape) - 2]
+    sizes = zip(attrs["padding"], attrs["output_padding"], attrs["stride"], attrs["dilation"])
+    if all(low == high and extra < max(s, d) for (low, high), extra, s, d in sizes):
+        lows = [low for low, _ in attrs["padding"]]
+        return function(x[0], a["weight"], a.get("bias"), attrs["stride"], lows, attrs["output_padding"], attrs["groups"], attrs["dilation"])
     full = function(x[0], a["weight"], None, attrs["stride"], 0, 0, attrs["groups"], attrs["dilation"])
-    crop = [(-low, extra - high) for (low, high), extra in zip(attrs["padding"], attrs["output_padding"])]
-    full = F.pad(full, _flat_pads(crop)) if any(v for pair in crop for v in pair) else full
+    full = F.pad(full, _flat_pads([(-low, extra - high) for (low, high), extra in zip(attrs["padding"], attrs["output_padding"])]))
     return full if "bias" not in a else full + a["bias"].reshape(-1, *(1,) * (len(step.shape) - 1))
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 
 from ..core.errors import InputError
 from .files import read_file
+from .pickles import read_plain
 
 _PIXELS = 3 * 32 * 32
 _LIMIT = 1 << 28  # the largest original file has 154 MB
@@ -61,44 +60,6 @@ _ADMITTED = {
 }
 
 
-_BASE: Any = pickle._Unpickler
-
-
-class _Unpickler(_BASE):  # the one in Python: its memo is a dict, so that no opcode can ask for gigabytes
-    """Admits dicts, lists, numbers, text, bytes and (as inert stand-ins) numpy arrays."""
-
-    steps = 0
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is code")
-        return _ADMITTED[module, name]
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("a persistent reference")
-
-    def load_build(self) -> None:
-        """State is given to the two stand-ins only, never to a function or class of ours."""
-        if type(self.stack[-2]) not in (_Array, _Dtype):
-            raise pickle.UnpicklingError("state for something that is not an array")
-        _BASE.dispatch[pickle.BUILD[0]](self)
-
-    @staticmethod
-    def counted(step: Callable[[Any], None]) -> Callable[[Any], None]:
-        """An opcode makes at most one small object beyond its payload: bounding their number bounds memory and time."""
-
-        def run(self: Any) -> None:
-            self.steps += 1
-            if self.steps > _MAX_STEPS:
-                raise pickle.UnpicklingError("it has more parts than any CIFAR batch")
-            step(self)
-
-        return run
-
-
-_Unpickler.dispatch = {code: _Unpickler.counted(_Unpickler.load_build if code == pickle.BUILD[0] else step) for code, step in _BASE.dispatch.items()}
-
-
 def _plain(value: Any, where: str) -> np.ndarray:
     """An inert array as a numpy uint8 matrix."""
     state = value.state if isinstance(value, _Array) else None
@@ -114,7 +75,7 @@ def _plain(value: Any, where: str) -> np.ndarray:
 
 def _python_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
-        found = _Unpickler(io.BytesIO(read_file(path, "CIFAR batch", _LIMIT)), encoding="bytes").load()
+        found = read_plain(bytes(read_file(path, "CIFAR batch", _LIMIT)), _ADMITTED, (_Array, _Dtype), most=_MAX_STEPS)
     except InputError:
         raise
     except Exception as error:  # a damaged pickle can raise anything, but it can call nothing

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import struct
 import zipfile
-import zlib
-from pathlib import Path
 
 import numpy as np
 
 from ..core.errors import InputError
 from ..core.npy import read_npy
 from .files import regular_file
+from .zips import DAMAGED, DEFLATE, require_small_directory
 
 MAX_BYTES = 4 << 30
-_MAX_ENTRIES, _MAX_DIRECTORY = 10_000, 1 << 24
-_DEFLATE = 1032  # the most that deflate can expand
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError, OSError, struct.error, OverflowError, IndexError)
 
 
 def read_npy_file(path, max_bytes: int = MAX_BYTES) -> np.ndarray:
@@ -46,10 +41,10 @@ class Archive:
     def __init__(self, path, max_bytes: int = MAX_BYTES):
         self.path, self._left = regular_file(path, "npz file"), max_bytes
         try:
-            _require_small_directory(self.path)
+            require_small_directory(self.path)
             with zipfile.ZipFile(self.path) as archive:
                 infos = archive.infolist()
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise self._damaged(error) from error
         self._infos = {i.filename.removesuffix(".npy"): i for i in infos if i.filename.endswith(".npy")}
         if len({i.filename for i in infos}) != len(infos):
@@ -71,7 +66,7 @@ class Archive:
             raise InputError("the npz file does not hold this array", where=where, found=", ".join(self.names)[:300] or "no arrays", expected=name)
         if info.file_size > self._left:
             raise InputError("the arrays of the npz file are too large", where=where, found=f"{info.file_size} bytes", expected=f"at most {self._left}")
-        if info.file_size > _DEFLATE * info.compress_size + 4096:
+        if info.file_size > DEFLATE * info.compress_size + 4096:
             raise InputError(
                 "an entry claims to expand further than deflate can",
                 where=where,
@@ -89,7 +84,7 @@ class Archive:
             raise
         except MemoryError as error:
             raise InputError("there is not enough memory for the array", where=where, found=f"{info.file_size} bytes") from error
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise self._damaged(error, where) from error
 
     def _damaged(self, error: Exception, where: object = None) -> InputError:
@@ -100,19 +95,3 @@ class Archive:
             expected="a zip archive as numpy.savez writes it",
             hint="copy the file again, or write it anew",
         )
-
-
-def _require_small_directory(path: Path) -> None:
-    """Refuse a list of entries longer than any data set's before `zipfile` makes an object of each; zip64 lists, which hide their size, too."""
-    with open(path, "rb") as stream:
-        if stream.read(4) != b"PK\3\4":
-            raise zipfile.BadZipFile("it does not start like a zip archive")
-        stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, stream.tell() - 66_000))
-        tail = stream.read()
-    place = tail.rfind(b"PK\5\6")
-    if place < 0 or len(tail) - place < 22:
-        raise zipfile.BadZipFile("no end of a zip directory")
-    entries, size = struct.unpack("<HI", tail[place + 10 : place + 16])
-    if tail[max(0, place - 20) : place].startswith(b"PK\6\7") or entries > _MAX_ENTRIES or size > _MAX_DIRECTORY:
-        raise zipfile.BadZipFile(f"a directory of {entries} entries and {size} bytes, or zip64")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import zipfile
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.errors import InputError
 from .files import read_file, regular_file
+from .torch_archive import StoredTensor, more_than_weights, read_archive
 
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U8": "|u1", "U16": "<u2", "U32": "<u4", "BOOL": "|b1"}
 _NESTED = ("state_dict", "model_state_dict", "model")
@@ -40,7 +41,7 @@ def load_weights(path) -> dict[str, np.ndarray]:
     path = regular_file(path, "weight file")
     with open(path, "rb") as stream:
         magic = stream.read(2)
-    arrays = _torch(path) if magic == b"PK" or magic[:1] == b"\x80" else _safetensors(path)
+    arrays = _torch(path, magic == b"PK") if magic == b"PK" or magic[:1] == b"\x80" else _safetensors(path)
     if not arrays:
         raise InputError("the weight file holds no tensors", where=path)
     for name, array in arrays.items():
@@ -91,37 +92,34 @@ def _tensor(row: Mapping[str, Any], where: str) -> np.ndarray:
     return flat.reshape(shape)
 
 
-def _torch(path: Path) -> dict[str, np.ndarray]:
+def _legacy(path: Path) -> Any:
+    """What torch before 1.6 wrote: a row of pickles, read by torch's own restricted unpickler."""
     import torch
 
-    _require_plain_archive(path)
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds; with weights_only it executes nothing
         text = str(error)
         if "weights_only" in text or "Unsupported global" in text or "WeightsUnpickler" in text:
-            raise InputError(
-                "the file holds more than weights (a pickled module?), and unpickling that would run code",
-                where=path,
-                found=text.partition("\n")[0][:200],
-                expected="tensors by name",
-                hint="where you trust the file: torch.save(model.state_dict(), path), or safetensors.torch.save_file, or export the model to ONNX",
-            ) from error
+            raise more_than_weights(path, text.partition("\n")[0]) from error
         raise InputError(
             "the weight file is damaged, truncated or something else", where=path, found=f"{type(error).__name__}: {text[:200]}", expected=".safetensors, or a torch state dict"
         ) from error
+
+
+def _torch(path: Path, archive: bool) -> dict[str, np.ndarray]:
+    found = read_archive(path) if archive else _legacy(path)
     while isinstance(found, Mapping) and (inner := next((k for k in _NESTED if isinstance(found.get(k), Mapping)), None)):
         found = found[inner]
     if not isinstance(found, Mapping):
         raise InputError("the file is not a state dict", where=path, found=type(found).__name__, expected="tensors by name", hint="torch.save(model.state_dict(), path)")
-    return {str(name): _from_torch(value, f"{path}, '{name}'") for name, value in found.items()}
+    return {str(name): value.array() if isinstance(value, StoredTensor) else _from_torch(value, f"{path}, '{name}'") for name, value in found.items()}
 
 
 def _from_torch(value: Any, where: str) -> np.ndarray:
     """A torch tensor as numpy; what owns fewer numbers than it shows (a stride of 0) is refused before it is copied."""
-    import torch
-
-    if not isinstance(value, torch.Tensor):
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.Tensor):
         raise InputError("an entry of the state dict is not a tensor", where=where, found=type(value).__name__, expected="tensors by name")
     if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.device.type != "cpu":
         raise InputError(
@@ -142,16 +140,3 @@ def _from_torch(value: Any, where: str) -> np.ndarray:
         return np.array(value.numpy())
     except (TypeError, RuntimeError) as error:
         raise InputError("a tensor of a type that is not supported", where=where, found=value.dtype, expected="floats, integers or bool") from error
-
-
-def _require_plain_archive(path: Path) -> None:
-    """torch stores tensors uncompressed: an archive that would expand is not one of its own."""
-    if not zipfile.is_zipfile(path):
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            expanded = sum(i.file_size for i in archive.infolist())
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
-        raise InputError("the weight file is damaged", where=path, found=str(error)[:200]) from error
-    if expanded > path.stat().st_size + (1 << 20):
-        raise InputError("the weight file expands beyond its size, which torch's files do not", where=path, found=f"{expanded} bytes from {path.stat().st_size}")

@@ -33,6 +33,8 @@ class Auto(NormMethod):
     `any_size`, `fantastic_four`, `copied_padding`, `product` whose predicted cost is within the budget of `effort` (0.3 s, 4 s, 120 s; else the cheapest), then a
     lower end by Lanczos. It stops when the two ends are close enough. `evidence["tried"]` lists every method with its ends and seconds.
 
+    `method` of the result is "lower+upper": the methods that gave the two ends, one name if it gave both.
+
     Guarantee: that of the methods; two that contradict each other raise SoundnessError.
     """
 
@@ -93,7 +95,9 @@ class _Run:
     def result(self) -> NormBound:
         if self.bound is None:
             raise HypothesisError("no norm method applies to this map", where=repr(self.map), found=self.norm)
-        return self.bound
+        low = max(self.tried, key=lambda row: row["lower"])["method"]
+        high = min(self.tried, key=lambda row: row["upper"])["method"]
+        return replace(self.bound, method=high if low == high else f"{low}+{high}")
 
     def try_method(self, method: NormMethod) -> None:
         if method.supports(self.map, self.norm):

@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 
+from ..core.errors import HypothesisError
 from ..core.rounding import U, div_up, sqrt_up
 from .cholesky import grid_upper
 from .eigenpair import rayleigh, top_eigenpair
@@ -47,7 +48,7 @@ def grid_factor(degrees: tuple[int, ...], period: tuple[int, ...]) -> float:
     for j, n in zip(degrees, period):
         if j > 1:
             if n < 2 * j:
-                raise ValueError(f"the grid factor needs a period of at least {2 * j}, not {n}")
+                raise HypothesisError("a grid is too coarse for the factor of Theorem 2", found=f"period {n}, {j} shifts", expected=f"at least {2 * j} points")
             factor = div_up(factor, math.cos(math.pi * (j - 1) / (2 * n)) * (1.0 - 12.0 * U))
     return factor
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.graph import Node
 from ..core.posdef import max_eigenvalue_upper
-from ..core.rounding import TINY, U, add_up, down, gamma, ldexp_up, mul_up, norm_up, sqrt_up, up
+from ..core.rounding import TINY, U, add_up, down, gamma, ldexp_up, mul_up, norm_up, norms_up, sqrt_up, up
 from . import fields, gram, grid
 from .pools import AveragePool
 from .windows import Axis, Windows, adds_exactly, scaled, windows_of
@@ -49,6 +49,7 @@ def _dense(node: Node, norm: str, stored: float) -> Norm:
     if full is None:
         raise fields.refuse("a linear layer without weights", node.name)
     weight, e = scaled(full)
+    del full  # large layers: at most a few copies of the weights at a time
     if not weight.any():
         return Norm("zero map", 0.0)
     bound, relative = _rescaled(stored, e), float(node.attrs.get("perturbation", 0)) * U
@@ -60,11 +61,11 @@ def _dense(node: Node, norm: str, stored: float) -> Norm:
     slack = up(mul_up(relative, majorant) + TINY)
     if _disjoint_below(weight, relative, bound):
         return Norm("disjoint rows or columns", stored)
-    frobenius = up(norm_up(weight, "l2") + slack)
+    frobenius = up(norm_up(norms_up(weight, "l2"), "l2") + slack)
     for own, how in ((frobenius, "Frobenius norm"), (majorant, "sqrt(l1 linf)")):
         if own <= bound:
             return Norm(how, ldexp_up(own, e))
-    if gram.matrix_below(weight, bound, slack):
+    if gram.matrix_below(weight, bound, slack, mul_up(rows, columns)):
         return Norm("Cholesky of u^2 I - A A'", stored)
     a = weight if weight.shape[0] <= weight.shape[1] else weight.T
     return Norm("", ldexp_up(min(frobenius, majorant, _own_upper(gram.symmetric(a @ a.T), slack)), e))
@@ -74,9 +75,11 @@ def _disjoint_below(weight: np.ndarray, relative: float, bound: float) -> bool:
     """Rows or columns with disjoint supports: the norm is the largest of their 2-norms, here for equal or single entries, exactly."""
     pattern = weight != 0
     rows, columns = int(pattern.sum(axis=1).max()), int(pattern.sum(axis=0).max())
+    if min(rows, columns) > 1:
+        return False
     size = np.abs(weight)
     top = float(size.max())
-    if min(rows, columns) > 1 or not (max(rows, columns) <= 1 or ((size == 0) | (size == top)).all()):
+    if max(rows, columns) > 1 and not ((size == 0) | (size == top)).all():
         return False
     return (Fraction(top) * (1 + Fraction(relative))) ** 2 * max(rows, columns) <= Fraction(bound) ** 2
 

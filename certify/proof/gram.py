@@ -31,8 +31,9 @@ def below(gram: np.ndarray, bound: float, error: float) -> bool:
     return definite(gram, down(level - np.diagonal(gram)), -1.0, 0)
 
 
-def matrix_below(matrix: np.ndarray, bound: float, slack: float = 0.0) -> bool:
-    """True only if ||A|| <= bound for every A with ||A - matrix|| <= slack. Entries of the matrix at most 1 in size, smaller side at most LARGEST_SIDE."""
+def matrix_below(matrix: np.ndarray, bound: float, slack: float = 0.0, spread: float | None = None) -> bool:
+    """True only if ||A|| <= bound for every A with ||A - matrix|| <= slack. Entries of the matrix at most 1 in size, smaller side at most
+    LARGEST_SIDE. spread: an upper end of || |matrix| ||^2, where it is known."""
     a = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     if len(a) > LARGEST_SIDE:
         return False
@@ -41,10 +42,10 @@ def matrix_below(matrix: np.ndarray, bound: float, slack: float = 0.0) -> bool:
         return False
     if not a.any():
         return True
-    size = np.abs(a)
     count = max(a.shape)
-    spread = mul_up(float(size.sum(axis=0).max()), float(size.sum(axis=1).max()))  # l1 linf >= |M|_2^2, but for the rounding of the sums
-    del size
+    if spread is None:
+        size = np.abs(a)
+        spread = mul_up(float(size.sum(axis=0).max()), float(size.sum(axis=1).max()))  # l1 linf >= |M|_2^2, but for the rounding of the sums
     error = add_up(mul_up(gamma(2 * count + 8), mul_up(spread, 1.0 + 4.0 * gamma(count + 2))), TINY)
     return below(symmetric(a @ a.T), rest, error)
 

@@ -116,6 +116,22 @@ def test_hostile_calls_raise_certify_errors_only(op, data):
         assert all(isinstance(n, int) and n >= 1 for n in shape) and math.prod(shape) <= 2**31
 
 
+@pytest.mark.parametrize("op", sorted(VOCABULARY))
+def test_odd_input_shapes_and_every_hostile_value(op):
+    shapes, attrs, arrays, _ = LEGAL[op]
+    cases = [([odd] * len(shapes), attrs, arrays) for odd in ((), (1,), (0,), (2**40,), (3,) * 20, (2, 2), (5, 5, 5, 5, 5))] + [
+        ([], attrs, arrays),
+        ([*shapes, (3,)], attrs, arrays),
+    ]
+    cases += [(shapes, {**attrs, key: value}, arrays) for key in attrs for value in HOSTILE]
+    cases += [(shapes, attrs, {**arrays, key: odd}) for key in arrays for odd in ((), (0,), (1,), (7, 7), (2**40,), (1,) * 20)]
+    for case in cases:
+        try:
+            infer_shape(op, *case)
+        except (InputError, UnsupportedLayerError) as error:
+            assert error.where
+
+
 REFUSED = {
     "negative stride": ("conv", {"stride": (-1,)}),
     "zero stride": ("conv", {"stride": (0,)}),

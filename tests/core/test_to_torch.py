@@ -110,6 +110,15 @@ def test_it_pickles_copies_and_traces_back():
     assert np.abs(back(x.numpy()) - graph(x.numpy())).max() < 1e-10
 
 
+@pytest.mark.parametrize("name", ["resnet", "autoencoder", "padding_circular", "padding_reflect", "depthwise", "activation_softplus", "activation_prelu_channels"])
+def test_the_module_traces_back_to_the_same_operators(name):
+    graph = trace(build(name), ZOO[name].shape)
+    back = trace(graph.to_torch().eval(), graph.input_shape)
+    assert [(n.op, n.shape, dict(n.attrs)) for n in back.nodes] == [(n.op, n.shape, dict(n.attrs)) for n in graph.nodes]
+    x = np.random.default_rng(0).standard_normal((2, *graph.input_shape))
+    assert np.abs(back(x) - graph(x)).max() <= 1e-12 * (1.0 + np.abs(graph(x)).max())
+
+
 def test_a_wrong_shape_is_an_input_error():
     module = trace(build("mlp"), (6,)).to_torch()
     with pytest.raises(InputError):

@@ -164,6 +164,24 @@ def test_a_certificate_of_another_model_names_both_digests(tmp_path):
     refuse(tmp_path, other, cheat, arrays)
 
 
+def test_a_radius_that_only_float_margins_allow_is_refused(tmp_path):
+    """0.1 + 0.2 - 0.3 is 5.6e-17 in floats and 2.8e-17 of the stored weights: a prover that forgets rounding doubles the radius."""
+    graph = linear(np.array([[0.1, 0.2, 0.0], [0.0, 0.0, 0.3]]))
+    document, arrays = hand.radius_certificate(graph, "l2", np.ones((1, 3)))
+    assert arrays["radii"][0] > 0
+    refuse(tmp_path, graph, document, arrays, "a radius is not proved")
+    exact = exact_margins(graph["fc"].float64("weight"), np.zeros(2), np.ones(3), 0)
+    assert not inside_exact_radius(float(arrays["radii"][0]), graph["fc"].float64("weight"), exact, 0, "l2")
+
+
+def test_a_tie_has_no_radius(tmp_path):
+    graph = linear(np.array([[1.0, 0.0], [0.0, 1.0]]))
+    document, arrays = hand.radius_certificate(graph, "l2", np.ones((1, 2)))
+    assert check(save(tmp_path, document, arrays), graph).ok and arrays["radii"][0] == 0
+    for radius in (5e-324, 1e-300, 1e-17):
+        refuse(tmp_path, graph, document, {**arrays, "radii": np.array([radius]), "method": np.array([1], np.int8)}, "a radius is not proved")
+
+
 # --- steps and head that tell another story ---------------------------------------------------------------------------------------
 
 

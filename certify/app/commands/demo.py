@@ -23,7 +23,7 @@ def command(
 ) -> Answer:
     """Train a small network, certify its test set, attack it, write and check the certificate, and draw the curve.
 
-    Handwritten digits of scikit-learn: about a minute. MNIST (--data): several minutes.
+    Handwritten digits of scikit-learn: about a minute. MNIST (--data): about five minutes, half of them the attack.
     """
     from ..demo import run
 

@@ -13,7 +13,7 @@ Pairs = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Window:
-    """A window on `spatial` axes. `padding` makes every window fit; `asked` is the padding that counts in an average (without what ceil_mode adds)."""
+    """A window on `spatial` axes. `padding` makes every window fit (`sizes` of them); `asked` is the padding that counts in an average (without what ceil_mode adds)."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -39,8 +39,8 @@ class Window:
         ends = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
         if transposed:
             padding = _transposed_padding(call, spatial, ends, stride, extra)
-        else:
-            padding = _padding(call, spatial, ends, stride)
+            return cls(tuple(kernel), stride, padding, dilation, extra, padding, ())
+        padding = _padding(call, spatial, ends, stride)
         return cls._fitted(call, net.shape(x), kernel, stride, padding, dilation, extra, ends, ceil)
 
     @classmethod
@@ -59,6 +59,8 @@ class Window:
                     expected="windows that start inside",
                     hint="set ceil_mode=False or change the padding",
                 )
+            if count < 1:
+                raise call.invalid("the window is larger than the padded input", found=f"a window of {end} on {size} + {low} + {high}", expected="room for at least one window")
             fitted.append((low, max(high, (count - 1) * s + end - size - low) if ceil else high))
             sizes.append(count)
         if image[0] * math.prod(max(n, 1) + low + high for n, (low, high) in zip(image[1:], fitted)) > MAX_ELEMENTS:
@@ -105,6 +107,8 @@ def _transposed_padding(call: Call, spatial, ends, stride, extra) -> Pairs:
     pads = _pairs(call, n)
     auto, wanted = _auto(call, pads), call.attr("output_shape", None, list)
     whole = [s * (size - 1) + e + end for size, e, end, s in zip(spatial, extra, ends, stride)]
+    if math.prod(whole) > MAX_ELEMENTS:
+        raise call.invalid("the output is too large", found=f"{whole} before padding is taken off", expected=f"at most {MAX_ELEMENTS} entries for one sample")
     if wanted is None and auto in ("NOTSET", "VALID"):
         return pads or ((0, 0),) * n
     if wanted is None:
