@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 import sys
 from collections.abc import Sequence
@@ -59,8 +60,10 @@ def as_graph(model: Any, input_shape: Sequence[int] | None = None) -> Graph:
 
 def _shape(input_shape: Sequence[int]) -> tuple[int, ...]:
     try:
-        return tuple(int(n) for n in input_shape)
-    except (TypeError, ValueError) as error:
+        if isinstance(input_shape, str | bytes):
+            raise TypeError("text")
+        return tuple(operator.index(n) for n in input_shape)
+    except TypeError as error:
         raise InputError("input_shape is not a sequence of integers", where="argument input_shape", found=repr(input_shape)[:80], expected="for example (3, 32, 32)") from error
 
 

@@ -93,3 +93,9 @@ print("torch" in sys.modules, prover)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_root, timeout=120)
     assert done.stdout.strip() == "False []", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("shape", ["4", "12", (4.7,), (4.0,), b"4"])
+def test_an_input_shape_is_not_guessed_from_text_or_fractions(shape):
+    with pytest.raises(InputError, match="input_shape"):
+        certify.lipschitz(module(), shape)

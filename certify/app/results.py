@@ -51,13 +51,14 @@ def nice_radii(radii: np.ndarray, count: int = 5) -> list[float]:
     >>> nice_radii(np.array([0.0, 0.31, 0.52, 0.6]))
     [0.2, 0.4, 0.6]
     """
-    positive = radii[radii > 0]
+    positive = radii[(radii > 0) & np.isfinite(radii)]
     top = float(np.quantile(positive, 0.98)) if positive.size else 0.0
-    if not 0 < top < math.inf:
+    if not top > 0:
         return []
     power = 10.0 ** math.floor(math.log10(top / count))
     step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power * count >= top * (1 - 1e-12))
-    return [float(f"{k * step:.12g}") for k in range(1, count + 1) if k * step <= top * (1 + 1e-12)] or [float(f"{top:.3g}")]
+    marks = [float(f"{k * step:.12g}") for k in range(1, count + 1)]
+    return [mark for mark in marks if mark <= positive.max()] or [float(f"{top:.3g}")]
 
 
 def summary(result: RadiusResult) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Search:
         return self.module(x).reshape(len(x), -1)
 
     def size(self, x: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(x.flatten(1), {"l2": 2, "linf": torch.inf, "l1": 1}[self.norm], dim=1)
+        return torch.linalg.vector_norm(x.reshape(len(x), -1), {"l2": 2, "linf": torch.inf, "l1": 1}[self.norm], dim=1)
 
     def push(self, x: Tensor, v: Tensor) -> Tensor:
         """About J(x) v."""
@@ -82,7 +82,7 @@ def dual(y: Tensor, norm: str) -> Tensor:
 
 def steepest(g: Tensor, fallback: Tensor, norm: str) -> Tensor:
     """v with |v|_p = 1 and the largest <g, v>; where g = 0 or NaN the fallback stays."""
-    flat = torch.nan_to_num(g.flatten(1))
+    flat = torch.nan_to_num(g.reshape(len(g), -1))  # not flatten(1): an input may have no axis but the batch
     if norm == "l2":
         v = flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-300)
     elif norm == "linf":
@@ -91,7 +91,7 @@ def steepest(g: Tensor, fallback: Tensor, norm: str) -> Tensor:
         place = flat.abs().argmax(1, keepdim=True)
         v = torch.zeros_like(flat).scatter_(1, place, flat.gather(1, place).sign())
     keep = flat.abs().amax(1, keepdim=True) > 0
-    return torch.where(keep, v, fallback.flatten(1)).view_as(g)
+    return torch.where(keep, v, fallback.reshape(len(g), -1)).view_as(g)
 
 
 def candidate_pairs(graph: Graph, norm: str, effort: str, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -74,6 +74,13 @@ def digest_graph(graph) -> str:
     return hashlib.sha256(canonical_json([rows, number[graph.output]]).encode()).hexdigest()
 
 
+def as_path(path) -> Path:
+    """A str or path-like as a Path; anything else is an InputError, not a TypeError from deep inside."""
+    if isinstance(path, str | os.PathLike):
+        return Path(path)
+    raise InputError("this is not the name of a file", where="argument path", found=f"{path!r} ({type(path).__name__})"[:200], expected="a str or pathlib.Path")
+
+
 @contextlib.contextmanager
 def atomic_path(path) -> Iterator[Path]:
     """A temporary name beside `path`: renamed onto it when the block ends well, removed when it does not (error, Ctrl-C).
@@ -81,7 +88,7 @@ def atomic_path(path) -> Iterator[Path]:
     Raises:
         InputError: the folder does not exist, is not writable, or the disk is full.
     """
-    path = Path(path)
+    path = as_path(path)
     temporary = None
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -143,7 +150,7 @@ def read_record(path, max_bytes: int = 1 << 30) -> tuple[dict, dict[str, np.ndar
         InputError: no such file.
         CertificateError: not a record, damaged, or larger than the limit.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise InputError("there is no such certificate file", where=path, hint="give the path that `save` or `--out` wrote")
     try:

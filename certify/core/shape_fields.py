@@ -51,12 +51,12 @@ class Fields:
 
     def _integer(self, value: Any, name: str, least: int) -> int:
         if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or not least <= value <= MAX_ELEMENTS:
-            self.fail("an attribute is not an integer in its range", name, found=_short(value), expected=f"an integer from {least} to {MAX_ELEMENTS}")
+            self.fail("an attribute is not an integer in its range", name, found=short(value), expected=f"an integer from {least} to {MAX_ELEMENTS}")
         return int(value)
 
     def _sequence(self, value: Any, name: str, count: int | None) -> Sequence:
         if not isinstance(value, tuple | list) or len(value) > MAX_AXES or (count is not None and len(value) != count):
-            self.fail("an attribute has a wrong type or length", name, found=_short(value), expected=f"a tuple of {'at most 16' if count is None else count} entries")
+            self.fail("an attribute has a wrong type or length", name, found=short(value), expected=f"a tuple of {'at most 16' if count is None else count} entries")
         return value
 
     def integers(self, name: str, count: int | None, least: int) -> Shape:
@@ -69,13 +69,13 @@ class Fields:
     def choice(self, name: str, options: Sequence[str]) -> str:
         value = self.value(name)
         if not isinstance(value, str) or value not in options:
-            self.fail("an attribute has an unknown value", name, found=_short(value), expected=" or ".join(options))
+            self.fail("an attribute has an unknown value", name, found=short(value), expected=" or ".join(options))
         return value
 
     def flag(self, name: str) -> bool:
         value = self.value(name)
         if not isinstance(value, bool | np.bool_):
-            self.fail("an attribute is not true or false", name, found=_short(value), expected="a bool")
+            self.fail("an attribute is not true or false", name, found=short(value), expected="a bool")
         return bool(value)
 
     def number(self, name: str, least: float = -math.inf) -> float:
@@ -84,7 +84,7 @@ class Fields:
             size: Any = abs(value)
             if size <= 1e300 and float(value) >= least:
                 return float(value)
-        self.fail("an attribute is not a finite number in its range", name, found=_short(value), expected=f"a number >= {least}")
+        self.fail("an attribute is not a finite number in its range", name, found=short(value), expected=f"a number >= {least}")
 
     def axis(self, name: str = "axis") -> int:
         axis = self.integer(name, 0)
@@ -145,7 +145,8 @@ def fits(small: Shape, large: Shape) -> bool:
     return len(small) <= len(large) and all(s in (1, n) for s, n in zip(reversed(small), reversed(large)))
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """repr of anything, cut to 80 characters; never fails."""
     try:
         text = repr(value)
     except Exception:  # a hostile object; the message must not fail

@@ -16,7 +16,7 @@ import numpy as np
 from . import shape_windows  # noqa: F401  (registers its operators)
 from .activation import activation
 from .errors import InputError, UnsupportedLayerError
-from .shape_fields import MAX_ELEMENTS, PAD_MODES, RULES, Fields, Shape, fits, operator
+from .shape_fields import MAX_ELEMENTS, PAD_MODES, RULES, Fields, Shape, fits, operator, short
 
 
 def infer_shape(op: str, in_shapes: Sequence[Shape], attrs: Mapping[str, Any], array_shapes: Mapping[str, Shape], where: str = "") -> Shape:
@@ -36,7 +36,7 @@ def infer_shape(op: str, in_shapes: Sequence[Shape], attrs: Mapping[str, Any], a
     (8, 16, 16)
     """
     if not isinstance(op, str) or op not in RULES:
-        raise InputError("not an operator of the graph vocabulary", where=where or None, found=repr(op)[:80], expected=", ".join(sorted(RULES)))
+        raise InputError("not an operator of the graph vocabulary", where=where or None, found=short(op), expected=", ".join(sorted(RULES)))
     rule = RULES[op]
     fields = Fields(op, tuple(tuple(s) for s in in_shapes), attrs, {k: tuple(s) for k, s in array_shapes.items()}, where)
     if (len(fields.shapes) != rule.inputs) if rule.inputs is not None else not fields.shapes:
@@ -104,11 +104,14 @@ def _matmul(f: Fields) -> Shape:
 def _activation(f: Fields) -> Shape:
     kind = f.value("kind")
     if not isinstance(kind, str):
-        f.fail("an attribute has a wrong type", "kind", found=repr(kind)[:80], expected="a string")
+        f.fail("an attribute has a wrong type", "kind", found=short(kind), expected="a string")
     if ("slope" in f.arrays) != (kind == "prelu"):
         f.fail("an activation has an array that is not its own, or prelu has none", found=f"{kind} with arrays {sorted(f.arrays)}", expected="'slope' for prelu, none else")
     if f.arrays:
         f.broadcastable("slope")
+    for key, value in f.attrs.items():
+        if not isinstance(value, int | float | str | np.number):
+            f.fail("an activation's parameter is not a number or a string", str(key), found=type(value).__name__)
     try:  # the values of slope are not known here; its domain is checked where the node is used
         activation(kind, **{str(k): v for k, v in f.attrs.items() if k != "kind"}, **{k: np.zeros(1) for k in f.arrays})
     except (InputError, UnsupportedLayerError) as error:

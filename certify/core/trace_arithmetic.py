@@ -61,18 +61,18 @@ def pair(call: Call, x: Any, y: Any) -> tuple[list[str], tuple[int, ...]]:
 
 
 @translates("add", several=True)
-def add(call: Call, x: Any, y: Any, alpha: Any = 1) -> str:
-    return _sum(call, "add", x, y, alpha)
+def add(call: Call, x: Any, other: Any, alpha: Any = 1) -> str:
+    return _sum(call, "add", x, other, alpha)
 
 
 @translates("sub", several=True)
-def sub(call: Call, x: Any, y: Any, alpha: Any = 1) -> str:
-    return _sum(call, "sub", x, y, alpha)
+def sub(call: Call, x: Any, other: Any, alpha: Any = 1) -> str:
+    return _sum(call, "sub", x, other, alpha)
 
 
 @translates("rsub", several=True)
-def rsub(call: Call, x: Any, y: Any, alpha: Any = 1) -> str:
-    return _sum(call, "sub", y, x, 1) if alpha == 1 else call.refuse("'rsub' with alpha")
+def rsub(call: Call, x: Any, other: Any, alpha: Any = 1) -> str:
+    return _sum(call, "sub", other, x, 1) if alpha == 1 else call.refuse("'rsub' with alpha")
 
 
 def _is_zero(call: Call, value: Any, other: Any) -> bool:
@@ -93,21 +93,39 @@ def _sum(call: Call, op: str, x: Any, y: Any, alpha: Any) -> str:
 
 
 @translates("mul", several=True)
-def mul(call: Call, x: Any, y: Any) -> str:
-    """With one constant a scaling; of two activations a `multiply` node, which the rules refuse."""
-    if isinstance(x, Traced) and isinstance(y, Traced):
-        names, _ = pair(call, x, y)
+def mul(call: Call, x: Any, other: Any) -> str:
+    """With one constant a scaling; of two activations a gated activation, or a `multiply` node, which the rules refuse."""
+    if isinstance(x, Traced) and isinstance(other, Traced):
+        kind = _gated(call, x.name, other.name)
+        if kind:
+            return call.add("activation", [kind[1]], {"kind": kind[0]})
+        names, _ = pair(call, x, other)
         return call.add("multiply", names)
-    return _scale(call, "scale", x if isinstance(x, Traced) else y, y if isinstance(x, Traced) else x)
+    return _scale(call, "scale", x if isinstance(x, Traced) else other, other if isinstance(x, Traced) else x)
+
+
+def _gated(call: Call, a: str, b: str) -> tuple[str, str] | None:
+    """(kind, argument) of x * sigmoid(x), x * sigmoid(1.702 x), x * hardsigmoid(x) and x * tanh(softplus(x)), written by hand."""
+    for x, gate in ((a, call.builder[b]), (b, call.builder[a])):
+        if gate.op != "activation" or gate.attrs["kind"] not in ("sigmoid", "hardsigmoid", "tanh"):
+            continue
+        kind, inner = gate.attrs["kind"], call.builder[gate.inputs[0]]
+        if gate.inputs[0] == x and kind != "tanh":
+            return {"sigmoid": "silu", "hardsigmoid": "hardswish"}[kind], x
+        if kind == "sigmoid" and inner.op == "scale" and inner.inputs[0] == x and inner.arrays["value"].size == 1 and float(inner.arrays["value"].ravel()[0]) == 1.702:
+            return "quick_gelu", x
+        if kind == "tanh" and inner.op == "activation" and dict(inner.attrs) == {"kind": "softplus", "beta": 1.0} and inner.inputs[0] == x:
+            return "mish", x
+    return None
 
 
 @translates("div", several=True)
-def div(call: Call, x: Any, y: Any, rounding_mode: Any = None) -> str:
-    if isinstance(y, Traced):
+def div(call: Call, x: Any, other: Any, rounding_mode: Any = None) -> str:
+    if isinstance(other, Traced):
         call.refuse("a division by something that depends on the input has no finite global Lipschitz constant")
     if rounding_mode is not None:
         call.refuse("a division that rounds is not continuous")
-    return _scale(call, "divide", x, y)
+    return _scale(call, "divide", x, other)
 
 
 def _scale(call: Call, op: str, x: Traced, factor: Any) -> str:
@@ -141,12 +159,12 @@ def power(call: Call, x: Traced, exponent: Any) -> str:
 
 
 @translates("maximum", "fmax", several=True)
-def maximum(call: Call, x: Any, y: Any) -> str:
-    names, _ = pair(call, x, y)
+def maximum(call: Call, x: Any, other: Any) -> str:
+    names, _ = pair(call, x, other)
     return call.add("maximum", names)
 
 
 @translates("minimum", "fmin", several=True)
-def minimum(call: Call, x: Any, y: Any) -> str:
-    names, _ = pair(call, x, y)
+def minimum(call: Call, x: Any, other: Any) -> str:
+    names, _ = pair(call, x, other)
     return call.add("minimum", names)

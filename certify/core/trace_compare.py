@@ -57,7 +57,19 @@ def require_independent_samples(model: nn.Module, x: torch.Tensor, smaller: torc
             hint = "call model.eval(), or remove the random layer"
             raise InputError("the model is random: the same input gives different outputs", where="the model", expected="a deterministic function", hint=hint)
         raise UnsupportedLayerError("the output of one input depends on the other inputs of the batch", where="the model", expected="a function of each input alone")
+    _require_same_alone(model, x, whole)
     return whole
+
+
+def _require_same_alone(model: nn.Module, x: torch.Tensor, whole: torch.Tensor) -> None:
+    """A batch of one gives the values of a larger batch: code that asks `if len(x) == 1` is another function there. A shape may lose its axis (squeeze)."""
+    try:
+        alone = run(model, x[:1])
+    except Exception:  # nothing is claimed about inputs on which the model raises
+        return
+    if alone.numel() != whole[:1].numel() or not _close(alone.reshape(1, -1).double().numpy(), whole[:1].reshape(1, -1).double().numpy(), np.zeros(1), _FLOAT32):
+        found = "another output for a batch of one"
+        raise UnsupportedLayerError("the model is another function for another batch size", where="the model", found=found, expected="a function of each input alone")
 
 
 def compare_with_model(graph: Graph, x: torch.Tensor, expected: torch.Tensor, baked: nn.Module, retrace: Callable[[nn.Module], Graph], differs: Callable[[], str]) -> None:

@@ -123,8 +123,9 @@ def dropout(call: Call, x: Traced, p: float = 0.5, training: bool = True, inplac
 
 
 @translates("matmul", "mm", "bmm", "mv", several=True)
-def matmul(call: Call, a: Any, b: Any) -> str:
+def matmul(call: Call, x: Any, other: Any) -> str:
     """With one constant factor a dense layer; of two activations a `matmul` node, which the rules refuse."""
+    a, b = x, other
     if isinstance(a, Traced) and isinstance(b, Traced):
         if len(a.shape) != len(b.shape) or len(a.shape) < 2:
             call.refuse("a matrix product of two tensors that depend on the input: no finite global Lipschitz constant", found=f"shapes {a.shape} and {b.shape}")

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse as sp
 
 from ..core.errors import HypothesisError
+from ..core.rounding import ETA
 
 Entrywise = Callable[[np.ndarray], np.ndarray]
 
@@ -24,6 +25,17 @@ def exponent_of(weights: np.ndarray) -> int:
     """
     top = float(np.abs(weights).max(initial=0.0))
     return math.frexp(top)[1] if top > 0 else 0
+
+
+def _shrunk(weights: np.ndarray, e: int) -> np.ndarray:
+    """2^-e w, each entry within 2^-1074; a weight that is not zero never becomes zero, so that a sum with it is not taken for exact.
+
+    >>> _shrunk(np.array([1.0, 5e-324, 0.0]), 1)
+    array([5.e-001, 5.e-324, 0.e+000])
+    """
+    result = np.ldexp(weights, -e)
+    lost = (result == 0) & (weights != 0)
+    return np.where(lost, np.copysign(ETA, weights), result) if lost.any() else result
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +141,7 @@ class LinearMap(abc.ABC):
         return self.entrywise(np.square)
 
     def scaled(self) -> tuple[LinearMap, int]:
-        """(B, e) with A = 2^e B and B's largest weight in [1/2, 1). Exact, but for weights that fall below 2^-1074 (by at most 2^-1075 each)."""
+        """(B, e) with A = 2^e B and B's largest weight in [1/2, 1). Exact, but for weights that fall below 2^-1022 (by at most 2^-1074 each)."""
         return self._scaled
 
     @cached_property
@@ -138,7 +150,7 @@ class LinearMap(abc.ABC):
         if e == 0:
             return self, 0
         tau = math.ldexp(self.underflow, -e) if self.underflow else 0.0
-        return replace(self.entrywise(lambda w: np.ldexp(w, -e)), perturbation=self.perturbation, underflow=tau), e
+        return replace(self.entrywise(lambda w: _shrunk(w, e)), perturbation=self.perturbation, underflow=tau), e
 
     def blocks(self) -> tuple[LinearMap, ...]:
         """Maps A_i with ||A||_p = max_i ||A_i||_p for every p: the parts of a direct sum, equal ones once."""

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ import numpy as np
 
 from ..core.errors import CertificateError, InputError
 from ..core.graph import Graph
-from ..core.record import digest_array, read_record, write_record
+from ..core.record import as_path, digest_array, read_record, write_record
 from ..core.regions import require_norm
 
 FORMAT = "certify-certificate/1"
@@ -185,8 +184,9 @@ def read(path, max_bytes: int | None = None) -> tuple[dict, dict[str, np.ndarray
     """
     from .validate import validate
 
+    path = as_path(path)
     if max_bytes is None:
-        max_bytes = max(1 << 30, 4 * os.path.getsize(path)) if os.path.isfile(path) else 1 << 30
+        max_bytes = max(1 << 30, 4 * path.stat().st_size) if path.is_file() else 1 << 30
     document, arrays = read_record(path, max_bytes)
     validate(document, arrays)
     return document, arrays

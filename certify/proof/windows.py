@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from ..core.graph import Node
-from ..core.rounding import TINY, U, add_up, gamma, mul_up, sqrt_up, up
+from ..core.rounding import ETA, TINY, U, add_up, gamma, mul_up, sqrt_up, up
 
 
 @dataclass(frozen=True)
@@ -172,12 +172,15 @@ def adds_exactly(size: np.ndarray, entries: int) -> bool:
 
 
 def scaled(weight: np.ndarray) -> tuple[np.ndarray, int]:
-    """(2^-e weight, e) with the largest absolute value in [1/2, 1); zero weights stay."""
+    """(2^-e weight, e) with the largest absolute value in [1/2, 1), each entry within 2^-1074. Zero weights stay, and no other becomes zero: `adds_exactly`
+    and the counts of entries must see every weight, also one of 2^-1074 beside a 1."""
     peak = float(np.abs(weight).max(initial=0.0))
     if peak == 0.0:
         return weight, 0
     e = math.frexp(peak)[1]
-    return np.ldexp(weight, -e), e
+    result = np.ldexp(weight, -e)
+    lost = (result == 0) & (weight != 0)
+    return (np.where(lost, np.copysign(ETA, weight), result) if lost.any() else result), e
 
 
 def windows_of(node: Node, in_shape: tuple[int, ...]) -> Windows | None:

@@ -55,8 +55,8 @@ class Attack:
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
             raise InputError("seed is not an integer >= 0", where="argument seed", found=repr(seed))
         try:
-            torch.zeros(1, device=device)
-        except (RuntimeError, AssertionError, TypeError) as error:
+            torch.zeros(1, device=device).cpu()  # the meta device makes tensors without values
+        except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
             raise InputError(
                 "torch cannot use this device", where="argument device", found=repr(device), expected="'cpu', or what torch lists, such as 'cuda'", hint=str(error).splitlines()[0]
             ) from error

@@ -12,7 +12,12 @@ from ..core.rounding import exact_float64
 
 def as_numpy(value: Any, name: str) -> np.ndarray:
     """A numpy array of a numpy array, torch tensor (any device; half precision is widened exactly) or nested list; torch is not imported."""
+    if np.ma.is_masked(value):
+        raise InputError("the array is masked: some entries are missing", where=f"argument {name}", found="numpy masked array", hint="fill or drop them first")
     if hasattr(value, "detach") and hasattr(value, "cpu"):
+        if str(value.layout) != "torch.strided" or value.is_meta or value.is_quantized:
+            found = f"{value.dtype}, {value.layout}, device {value.device}"
+            raise InputError("the tensor is sparse, quantised or has no values", where=f"argument {name}", found=found, expected="a dense tensor", hint="use to_dense()")
         value = value.detach().cpu()
         value = value.float() if str(value.dtype) in ("torch.bfloat16", "torch.float16") else value
         value = value.numpy()

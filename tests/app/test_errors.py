@@ -98,10 +98,10 @@ def test_no_pickle_is_ever_opened(certify_command, tmp_path):
         def __reduce__(self):
             return open, (str(tmp_path / "executed"), "w")
 
-    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Evil()))
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Evil(), protocol=2))
     torch.save(tiny(), tmp_path / "module.pt")
     with zipfile.ZipFile(tmp_path / "evil.pt", "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps(Evil()))
+        archive.writestr("archive/data.pkl", pickle.dumps(Evil(), protocol=2))
     for name in ("model.pkl", "module.pt", "evil.pt"):
         refused(certify_command("bound", name, "--input-shape", "2"))
         refused(certify_command("bound", TINY, "--weights", name, "--input-shape", "2"))

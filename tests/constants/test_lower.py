@@ -13,6 +13,7 @@ from truth.networks import matrix_norm
 
 from certify.constants.lower import lower_end, proved_quotients
 from certify.constants.product import walk
+from certify.constants.public import graph_constant
 from certify.core.fold import fold_affine
 from certify.core.graph import Graph, GraphBuilder
 
@@ -99,3 +100,12 @@ def test_quotients_of_points_that_rounding_cannot_tell_apart_prove_nothing(norm)
     assert max(proved_quotients(graph, norm, locals, first, second)) <= 1.0
     no_slack = {name: dataclasses.replace(local, relative=(0.0,), absolute=0.0) for name, local in locals.items()}
     assert max(proved_quotients(graph, norm, no_slack, first, second)) > 1.0, "the mutant without rounding terms must be seen"
+
+
+def test_an_input_without_axes_has_both_ends():
+    """flatten(1) of a batch of numbers is an IndexError."""
+    b = GraphBuilder()
+    graph = b.build(b.add("scale", [b.add("input", attrs={"shape": ()})], arrays={"value": np.float64(3.0)}))
+    for norm in ("l2", "linf", "l1"):
+        found = graph_constant(graph, norm)
+        assert 2.999 <= found.lower <= 3.0 <= found.upper

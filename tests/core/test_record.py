@@ -261,3 +261,11 @@ def test_no_such_file_and_a_folder(tmp_path):
     for path in (tmp_path / "absent", tmp_path):
         with pytest.raises(InputError, match="no such"):
             read_record(path)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"bytes"])
+def test_a_path_of_another_type_is_named(path):
+    with pytest.raises(InputError, match="not the name of a file"):
+        read_record(path)
+    with pytest.raises(InputError, match="not the name of a file"):
+        write_record(path, {}, {})

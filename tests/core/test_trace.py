@@ -31,7 +31,7 @@ def assert_same(graph: Graph, model, shape, tolerance: float = 1e-10):
 
 # torch's softplus jumps by 2e-9; where the model computes with its weights alone, in float32, the float64 model computes others.
 LOOSE = {
-    **dict.fromkeys(("activation_softplus", "convolutions_1d", "looping_cnn"), 1e-7),
+    **dict.fromkeys(("activation_softplus", "convolutions_1d", "looping_cnn", "function_mish_by_hand"), 1e-7),
     **dict.fromkeys(("shape_batch_norm", "function_scaled", "subclasses", "function_fold_constants", "function_matrix_of_parameters"), 1e-5),
 }
 

@@ -116,7 +116,7 @@ def _imul(v, i):
     v.append(y)
 
 
-@settings(max_examples=settings.default.max_examples * 4)
+@settings(max_examples=settings.default.max_examples * 2)
 @given(st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=9))
 def test_random_programs(steps):
     def program(m, x):
@@ -202,6 +202,29 @@ def test_maxmin_is_recognised(name):
 @pytest.mark.parametrize("name", NOT_SORTS)
 def test_what_only_looks_like_maxmin_is_not(name):
     assert "group_sort" not in ops(trace(build(f"not_maxmin_{name}"), (8, 3)))
+
+
+@pytest.mark.parametrize("name, kind", [("swish", "silu"), ("quick_gelu", "quick_gelu"), ("mish_by_hand", "mish"), ("hardswish_by_hand", "hardswish")])
+def test_gated_activations_written_by_hand(name, kind):
+    graph = trace(build(f"function_{name}"), (6,))
+    assert ops(graph) == ["input", "activation"] and graph.nodes[1].attrs["kind"] == kind
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: x * torch.sigmoid(x + 0),
+        lambda m, x: x * torch.sigmoid(1.7 * x),
+        lambda m, x: x * F.softplus(x, beta=2).tanh(),
+        lambda m, x: x * torch.sigmoid(-x),
+        lambda m, x: x.relu() * torch.sigmoid(x),
+    ],
+)
+def test_products_that_only_look_gated(function):
+    model = Functional(function)
+    graph = trace(model, (4,))
+    assert_same(graph, model, (4,), 1e-7)
+    assert graph.nodes[-1].op == "multiply" or len(graph.nodes) == 2  # x + 0 is x
 
 
 @pytest.mark.parametrize("mode", ["circular", "reflect", "replicate", "zeros"])
@@ -317,3 +340,11 @@ def test_the_comparison_catches_a_wrong_graph_and_names_the_node():
 
 def test_every_model_of_the_zoo_is_tested():
     assert len(TRACED) > 150
+
+
+def test_another_function_for_a_batch_of_one_is_refused():
+    """Every comparison ran at batch 3 and 5; a user's single image saw the other branch."""
+    with pytest.raises(UnsupportedLayerError, match="batch"):
+        trace(Functional(lambda self, x: 30 * x if x.shape[0] == 1 else x), (4,))
+    squeezed = trace(Functional(lambda self, x: x.squeeze() * 2), (4,))  # loses its axis there, not its values
+    assert_same(squeezed, Functional(lambda self, x: x * 2), (4,), 1e-12)

@@ -247,3 +247,15 @@ def test_unknown_effort_and_norm():
         Auto("quick").enclose(DenseMap(np.eye(2)))
     with pytest.raises(InputError, match="norm"):
         enclose(DenseMap(np.eye(2)), "l3")
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf", "l1"])
+def test_a_weight_that_scaling_loses_still_counts(norm):
+    """[1, 5e-324]: scaled to [1/2, 1) the second weight underflows, and the row sum 1 + 5e-324 must not be called exactly 1."""
+    for matrix in ([[1.0, 5e-324]], [[1.0], [5e-324]], [[2.0**1000, 2.0**-100]]):
+        map, top = DenseMap(np.array(matrix)), float(np.max(matrix))
+        above = {"l2": True, "linf": len(matrix) == 1, "l1": len(matrix) == 2}[norm]
+        for method in methods().values():
+            if not method.supports(map, norm):
+                bound = method.enclose(map, norm)
+                assert bound.lower <= top * (1 + 2.0**-52) and (bound.upper > top if above else bound.upper >= top), method.name

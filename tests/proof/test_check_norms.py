@@ -220,3 +220,16 @@ def test_gram_matrices_are_those_of_the_assembled_map(seed):
         matrix = gram.assembled(weight, a)
         for found, wanted in ((gram.row_gram(weight, a), matrix @ matrix.T), (gram.column_gram(weight, a), matrix.T @ matrix)):
             assert np.abs(found - wanted).max(initial=0.0) <= 1e-12 * (1 + np.abs(wanted).max(initial=0.0))
+
+
+@pytest.mark.parametrize("weight", [[[1.0, 5e-324]], [[1.0], [5e-324]], [[3.0, 5e-324, 5e-324]], [[2.0**1000, 2.0**-100]]])
+@pytest.mark.parametrize("norm", ["l2", "linf", "l1"])
+def test_weights_that_scaling_loses_still_count(norm, weight):
+    """Scaled to [1/2, 1) the small weight is below 2^-1074: a sum that does not see it looks exact."""
+    matrix = np.array(weight)
+    above = {"l2": True, "linf": matrix.shape[0] == 1, "l1": matrix.shape[1] == 1}[norm]  # the norm is larger than its largest weight
+    b = GraphBuilder()
+    node = b.build(b.add("dense", [b.add("input", attrs={"shape": (matrix.shape[1],)})], arrays={"weight": matrix}, name="fc"))["fc"]
+    top = float(matrix.max())
+    assert not (above and linear_below(node, (matrix.shape[1],), norm, top, {}).how)
+    assert linear_below(node, (matrix.shape[1],), norm, top * (1 + 1e-9), {}).how

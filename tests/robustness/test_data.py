@@ -75,3 +75,10 @@ def test_good_labels():
 def test_as_numpy_names_the_argument():
     with pytest.raises(InputError, match="argument labels"):
         as_numpy(np.ones(2, complex), "labels")
+
+
+def test_masked_sparse_and_meta_arrays_are_refused():
+    """Their numpy form would be hidden entries, or a foreign TypeError."""
+    for value in (np.ma.masked_array(np.ones((2, 3)), True), torch.ones(2, 3).to_sparse(), torch.ones(2, 3, device="meta")):
+        with pytest.raises(InputError, match="argument inputs"):
+            checked_inputs(value, (3,))

@@ -144,7 +144,7 @@ def mutated(rng: np.random.Generator, document: dict) -> dict:
     path, value = places[int(rng.integers(len(places)))]
     path = path[: int(rng.integers(1, len(path) + 1))] if rng.random() < 0.2 else path
     kind = int(rng.integers(5))
-    if kind == 0 and isinstance(value, float | int) and not isinstance(value, bool) and path:
+    if kind == 0 and isinstance(value, float | int) and not isinstance(value, bool) and path and abs(value) < 1e300:
         return replaced(document, path, float(value) * float(rng.choice([0.5, 0.999999, 1 + 1e-9, 1.5, -1, 1e300])))
     if kind == 1:
         deep: list = []
