@@ -23,11 +23,11 @@ Observer = Callable[[Node, np.ndarray], None]
 # Largest tensor of a chunk: with its successor it stays in a 2 to 4 MiB share of the cache (measured optimum 0.5 to 1 MiB, flat).
 _CHUNK_BYTES = 1 << 20
 # But a matrix of weights that does not fit in the cache is read once per chunk: at least this many samples share it, memory permitting.
-_LEAST_SAMPLES, _LEAST_BYTES = 16, 1 << 28
+_LEAST_SAMPLES, _LEAST_BYTES = 16, 1 << 26
 
 
 def cache_chunk(graph: Graph) -> int:
-    """Samples that are best evaluated together: the largest tensor takes about 1 MiB, or there are 16 of them; depends on the graph alone."""
+    """Samples that are best evaluated together: the largest tensor takes about 1 MiB, or there are 16 of them if it stays below 64 MiB; depends on the graph alone."""
     largest = 8 * max(math.prod(node.shape) for node in graph.nodes)
     return max(1, _CHUNK_BYTES // largest, min(_LEAST_SAMPLES, _LEAST_BYTES // largest))
 

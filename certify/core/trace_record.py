@@ -44,19 +44,15 @@ class Program:
 
 
 class _Proxy(fx.Proxy):
-    """fx's proxy, with the in-place operators kept."""
+    """fx's proxy, with the in-place operators kept (fx has none of them, so that Python falls back to the others)."""
 
-    def __iadd__(self, other):
-        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
 
-    def __isub__(self, other):
-        return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
+def _in_place(function: Callable[..., Any]) -> Callable[..., fx.Proxy]:
+    return lambda self, other: self.tracer.create_proxy("call_function", function, (self, other), {})
 
-    def __imul__(self, other):
-        return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
 
-    def __itruediv__(self, other):
-        return self.tracer.create_proxy("call_function", operator.itruediv, (self, other), {})
+for _name in ("iadd", "isub", "imul", "itruediv", "ipow", "ifloordiv", "imod", "iand", "ior", "ixor"):
+    setattr(_Proxy, f"__{_name}__", _in_place(getattr(operator, _name)))
 
 
 class _Tracer(fx.Tracer):

@@ -100,6 +100,8 @@ def _same_graph(document: dict, graph: Graph) -> None:
         )
     if tuple(stored["input_shape"]) != graph.input_shape:
         raise fields.refuse("the certificate is about another input shape", "graph.input_shape", stored["input_shape"], graph.input_shape)
+    if stored["output"] != graph.output:
+        raise fields.refuse("the certificate is about another tensor of this model", "graph.output", stored["output"], graph.output)
 
 
 def _constant(document: dict, chain: Chain, name: str, report: list[CheckedStep]) -> None:

@@ -73,6 +73,13 @@ def test_layers(name):
     assert refusal(model, shape, UnsupportedLayerError, *words).where
 
 
+def _power_in_place(x):
+    y = x.relu()
+    z = y
+    y **= 3
+    return y + z
+
+
 FUNCTIONS = {
     "scaled_dot_product_attention": (lambda m, x: F.scaled_dot_product_attention(x, x, x), "no finite global Lipschitz constant"),
     "exp": (lambda m, x: x.exp(), "no finite global"),
@@ -80,6 +87,7 @@ FUNCTIONS = {
     "division_by_activation": (lambda m, x: x / x.sigmoid(), "no finite global"),
     "square_root": (lambda m, x: torch.sqrt(x.abs()), "no finite global"),
     "power": (lambda m, x: x**3, "power"),
+    "power_in_place": (lambda m, x: _power_in_place(x), "ipow"),
     "normalize": (lambda m, x: F.normalize(x, dim=-1), "statistic"),
     "round": (lambda m, x: x.round(), "not continuous"),
     "floor_division": (lambda m, x: x // 2, "not continuous"),
