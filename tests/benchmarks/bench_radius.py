@@ -17,10 +17,10 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # 
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from certify.core.trace import trace  # noqa: E402
 from common import cpu_seconds, emit, interleaved  # noqa: E402
 
 from certify.constants.public import graph_constant  # noqa: E402
+from certify.core.trace import trace  # noqa: E402
 from certify.robustness.radii import certify_radii  # noqa: E402
 
 
