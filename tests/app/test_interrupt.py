@@ -84,7 +84,9 @@ def test_ctrl_c_in_a_real_process(project_root, tmp_path):
     rng = np.random.default_rng(1)
     np.savez(tmp_path / "many.npz", images=rng.uniform(-1, 1, (20_000, 2)).astype(np.float32), labels=np.zeros(20_000, np.int64))
     command = [sys.executable, "-m", "certify", "radius", TINY, "many.npz", "--out", "run", "--effort", "tight"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment(project_root), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    listen = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (a shell starts background jobs, CI's too, deaf to Ctrl-C)
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(project_root), preexec_fn=listen, **pipes) as process:
         deadline = time.monotonic() + 120
         while not list(tmp_path.glob("run/journal/*/*.npz")) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -24,8 +24,9 @@ def clone(tmp_path):
 
 
 def planned(folder: Path, target: str) -> str:
-    """What `make target` would do."""
-    return subprocess.run(["make", "-n", target], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=True, timeout=60).stdout
+    """What `make target` would do, also when these tests themselves run under make."""
+    plain = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
+    return subprocess.run(["make", "-n", target], cwd=folder, env=plain, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=True, timeout=60).stdout
 
 
 def test_first_use_installs_only_what_is_needed(clone):
@@ -50,7 +51,7 @@ def test_changed_pins_are_installed(clone, name):
 
 def test_make_test_is_lint_types_and_tests(clone):
     lines = planned(clone, "test")
-    assert lines.index("ruff check") < lines.index("mypy") < lines.index("pytest")
+    assert lines.index("bin/ruff check") < lines.index("bin/mypy") < lines.index("-m pytest")
 
 
 def test_ci_runs_make_test():
