@@ -10,7 +10,7 @@ import numpy as np
 from ..core.errors import InputError
 from ..core.npy import read_npy
 from .files import regular_file
-from .zips import DAMAGED, DEFLATE, require_small_directory
+from .zips import DAMAGED, DEFLATE, require_sane_sizes, require_small_directory
 
 MAX_BYTES = 4 << 30
 
@@ -44,6 +44,7 @@ class Archive:
             require_small_directory(self.path)
             with zipfile.ZipFile(self.path) as archive:
                 infos = archive.infolist()
+                require_sane_sizes(infos, self.path)
         except DAMAGED as error:
             raise self._damaged(error) from error
         self._infos = {i.filename.removesuffix(".npy"): i for i in infos if i.filename.endswith(".npy")}

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..core.errors import InputError
 from .pickles import AsksForCode, read_plain
-from .zips import DAMAGED, require_small_directory
+from .zips import DAMAGED, require_sane_sizes, require_small_directory
 
 _STORAGES = {
     "DoubleStorage": "<f8",
@@ -135,6 +135,7 @@ def read_archive(path: Path) -> Any:
         require_small_directory(path)
         with open(path, "rb") as stream:  # stays open in the archive for as long as a tensor refers to it
             archive = zipfile.ZipFile(stream)
+            require_sane_sizes(archive.infolist(), path)
             expanded = sum(i.file_size for i in archive.infolist())
             if expanded > path.stat().st_size + (1 << 20):
                 raise InputError("the weight file expands beyond its size, which torch's files do not", where=path, found=f"{expanded} bytes from {path.stat().st_size}")

@@ -37,3 +37,15 @@ def require_small_directory(path: Path) -> None:
             entries, size = struct.unpack("<QQ", wide[32:48])
     if entries > MAX_ENTRIES or size > _MAX_DIRECTORY:
         raise zipfile.BadZipFile(f"a directory of {entries} entries and {size} bytes")
+
+
+def require_sane_sizes(infos: list[zipfile.ZipInfo], path: Path) -> None:
+    """Refuse entries that reach beyond the file: `zipfile` asks the system for as many bytes as the directory says.
+
+    Raises:
+        zipfile.BadZipFile: naming the entry.
+    """
+    held = path.stat().st_size
+    for info in infos:
+        if info.compress_size > held or not 0 <= info.header_offset <= held:
+            raise zipfile.BadZipFile(f"{info.filename[:80]!r} claims {info.compress_size} bytes at {info.header_offset} of a file of {held}")

@@ -159,6 +159,10 @@ def test_zip_tricks_are_refused(folder):
     assert liar != good
     with pytest.raises(InputError, match="deflate|damaged|fit"):
         load_data(written(folder, "liar.npz", liar))
+    directory = good.index(b"PK\1\2")
+    greedy = good[: directory + 20] + struct.pack("<I", 3 << 30) + good[directory + 24 :]  # the packed size: zipfile would read that much at once
+    with pytest.raises(InputError, match="claims"):
+        load_data(written(folder, "greedy.npz", greedy))
     for n in range(0, len(good), 97):
         with pytest.raises(InputError):
             load_data(written(folder, "cut.npz", good[:n]))
