@@ -161,6 +161,8 @@ def read_record(path, max_bytes: int = 1 << 30) -> tuple[dict, dict[str, np.ndar
                 raise CertificateError("the record lists an entry twice or too many entries", where=path, found=len(infos))
             if any(i.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for i in infos):  # others allocate what the file asks for
                 raise CertificateError("the record uses a compression that we do not write", where=path, expected="stored or deflated entries")
+            if any(i.compress_size > path.stat().st_size for i in infos):  # zipfile asks the system for as many bytes as the directory says
+                raise CertificateError("an entry of the record claims more bytes than the file has", where=path)
             size = sum(i.file_size for i in infos)
             if size > max_bytes:
                 raise CertificateError("the record is larger than the limit", where=path, found=f"{size} bytes", expected=f"at most {max_bytes}")

@@ -27,7 +27,8 @@ _RECORDERS = {"torch.fx": record_fx, "torch.export": record_export}
 def trace(model: nn.Module, input_shape: Sequence[int]) -> Graph:
     """The function of `model` as a Graph.
 
-    Claim: the Graph is the model with its stored weights in exact real arithmetic, for a batch of any size, one sample at a time.
+    Claim: the Graph is the model with its stored weights in exact real arithmetic, for a batch of any size, one sample at a time
+    (compared at sizes 1, 3 and 5 without gradients: a branch that only another size or mode takes cannot be seen).
     Weights that the model computes (parametrizations, weight_norm, products of parameters) are taken as the model computes them, in its
     own dtype. Smooth activations are the mathematical functions (torch's softplus jumps by 2e-9 at its threshold, which is ignored).
 

@@ -269,3 +269,13 @@ def test_a_path_of_another_type_is_named(path):
         read_record(path)
     with pytest.raises(InputError, match="not the name of a file"):
         write_record(path, {}, {})
+
+
+def test_an_entry_cannot_claim_more_bytes_than_the_file_has(tmp_path):
+    path = write_record(tmp_path / "a.certificate", {"a": 1}, {"x": np.zeros(3)})
+    data = bytearray(path.read_bytes())
+    at = data.find(b"PK\x01\x02")  # the first entry of the directory: its compressed size stands 20 bytes in
+    data[at + 20 : at + 24] = struct.pack("<I", 3_000_000_000)
+    path.write_bytes(data)
+    with pytest.raises(CertificateError, match="more bytes than the file has"):
+        read_record(path)
