@@ -15,7 +15,7 @@ import numpy as np
 from ..core.graph import Node
 from ..core.posdef import max_eigenvalue_upper
 from ..core.rounding import TINY, U, add_up, down, gamma, ldexp_up, mul_up, norm_up, norms_up, sqrt_up, up
-from . import fields, gram, grid
+from . import fields, gram, grid, lines
 from .pools import AveragePool
 from .windows import Axis, Windows, adds_exactly, scaled, windows_of
 
@@ -153,15 +153,28 @@ def _evidence(a: Windows, verify: dict) -> Callable[[float], str]:
         return lambda bound: f"unfolding {sorted(set(subset))}" if _unfolding(a, sorted(set(subset)), bound) else ""
     if by == "grid":
         period = fields.integers(verify.get("period"), "evidence.verify.period", 1, grid.LARGEST_PERIOD)
-        twist = fields.integers(verify.get("twist"), "evidence.verify.twist", 0, 1)
         claim = fields.text(verify.get("claim"), "evidence.verify.claim", ("circular", "circular_rows", "embedding", "any_size"))
-        if len(period) != d or len(twist) != d:
-            raise fields.refuse("a frequency grid needs one period and one twist per axis", "evidence.verify", f"{len(period)}, {len(twist)}", d)
+        twist = _twist(verify.get("twist"), a.groups, d, claim)
+        if len(period) != d:
+            raise fields.refuse("a frequency grid needs one period per axis", "evidence.verify.period", len(period), d)
         return lambda bound: f"{claim} grid {period}" if _grid(a, claim, period, twist, bound) else ""
+    if by == "lines":
+        read = lines.read(verify, d)
+        return lambda bound: f"lines along axis {read.inner}, outer grid {list(read.period)}" if lines.lines_below(a, read, bound) else ""
     if by == "copies":
         inner = verify.get("of")
         return lambda bound: _copies(a, bound, inner if isinstance(inner, dict) else {})
     return lambda bound: ""
+
+
+def _twist(value: object, groups: int, d: int, claim: str) -> list[int] | list[list[int]]:
+    """One twist per axis, or (claim "embedding") a list of them, one per group."""
+    where = "evidence.verify.twist"
+    nested = isinstance(value, list | tuple) and len(value) > 0 and isinstance(value[0], list | tuple)
+    rows = [fields.integers(row, f"{where}[{g}]", 0, 1) for g, row in enumerate(fields.items(value, where))] if nested else [fields.integers(value, where, 0, 1)]
+    if any(len(row) != d for row in rows) or (nested and (claim != "embedding" or len(rows) != groups)):
+        raise fields.refuse("a frequency grid needs one twist per axis, or in an embedding one such list per group", where, value, f"{d} axes, {groups} groups")
+    return rows if nested else rows[0]
 
 
 def _others(a: Windows) -> list[Callable[[float], str]]:
@@ -197,7 +210,7 @@ def _unfolding(a: Windows, subset: list[int], bound: float) -> bool:
     return symbol is not None and grid.unfolding_below(symbol, [largest + 1 for largest, _ in symbol.axes], subset, bound, a.slack())
 
 
-def _grid(a: Windows, claim: str, period: list[int], twist: list[int], bound: float) -> bool:
+def _grid(a: Windows, claim: str, period: list[int], twist: list[int] | list[list[int]], bound: float) -> bool:
     if claim.startswith("circular"):
         symbol = grid.circular(a) if claim == "circular" else grid.circular_rows(a)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,10 +18,11 @@ from ..core.cholesky import definite
 from ..core.rounding import TINY, U, add_up, down, gamma, mul_up, norm_up, sqrt_up, up
 from .exact import cosine_down, times_down, unit_circle
 from .gram import LARGEST_SIDE, matrix_below
-from .windows import Axis, Windows
+from .undilated import reduced, split
+from .windows import Windows
 
 LARGEST_PERIOD = 8192
-_MOST_WORK, _MOST_POINTS = 3e13, 1 << 22  # flops and grid points of one step; beyond, it is refused rather than run for hours
+MOST_WORK, MOST_POINTS = 3e13, 1 << 22  # flops and grid points of one step; beyond, it is refused rather than run for hours
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,41 +40,11 @@ def polyphase(a: Windows) -> Symbol | None:
 
     Per axis the second number of `axes` is the least period of Theorem 1 over all dilation classes.
     """
-    weight, reduced = a.weight, []
-    for i, axis in enumerate(a.axes):
-        live = np.nonzero((axis.source >= 0).any(axis=0))[0]
-        if not len(live):
-            return None
-        first, last = int(live[0]), int(live[-1])
-        weight = weight.take(np.arange(first, last + 1), axis=3 + i)
-        reduced.append(_undilated(axis, last - first + 1, axis.low - axis.dilation * first))
-    strides = [r[0] for r in reduced]
-    taps = weight.shape[3:]
-    shifts = [math.ceil(k / s) for k, s in zip(taps, strides)]
-    padded = np.zeros((*weight.shape[:3], *(j * s for j, s in zip(shifts, strides))))
-    padded[(slice(None), slice(None), slice(None), *(slice(0, k) for k in taps))] = weight
-    split = padded.reshape(*weight.shape[:3], *itertools.chain(*zip(shifts, strides)))
-    d = len(taps)
-    order = (0, *(3 + 2 * i for i in range(d)), 1, 2, *(4 + 2 * i for i in range(d)))
-    kernel = split.transpose(order).reshape(a.groups, math.prod(shifts), weight.shape[1], -1)
-    every = np.array(list(itertools.product(*(range(j) for j in shifts))), dtype=np.int64).reshape(-1, d)
-    return Symbol(kernel, every, tuple((j - 1, r[1]) for j, r in zip(shifts, reduced)))
-
-
-def _undilated(axis: Axis, taps: int, low: int) -> tuple[int, int]:
-    """(stride, least period) after 4.1: every class rho of outputs is an undilated section of stride s / gcd(s, d)."""
-    e = math.gcd(axis.stride, axis.dilation)
-    offset = -low % e
-    n, p = math.ceil((axis.inputs - offset) / e), (low + offset) // e
-    s, d = axis.stride // e, axis.dilation // e
-    period = 1
-    for rho in range(d):
-        q, c = divmod(s * rho - p, d)
-        inputs, outputs, padding = math.ceil((n - c) / d), math.ceil((axis.outputs - rho) / d), -q
-        if inputs > 0 and outputs > 0:
-            last = s * (outputs - 1) - padding + taps - 1
-            period = max(period, math.ceil((inputs + padding) / s), math.ceil((last + 1) / s), outputs)
-    return s, period
+    found = reduced(a)
+    if found is None:
+        return None
+    weight, axes = found
+    return Symbol(*split(weight, [x.stride for x in axes]), tuple((x.shifts - 1, x.least) for x in axes))
 
 
 def circular(a: Windows) -> Symbol | None:
@@ -124,15 +96,18 @@ def unfolding_below(symbol: Symbol, counts: list[int], subset: list[int], bound:
     return True
 
 
-def grid_below(symbol: Symbol, claim: str, period: list[int], twist: list[int], bound: float, slack: float) -> bool:
+def grid_below(symbol: Symbol, claim: str, period: list[int], twist: list[int] | list[list[int]], bound: float, slack: float) -> bool:
     """||A|| <= bound from ||F|| <= bound / factor on the grid w_i = pi (2 k_i + twist_i) / period_i; False if not proved or a hypothesis fails.
 
-    claim "embedding" (Theorem 1): period >= the least one on every axis with more than one shift, any common twist. "any_size" (Theorem 2): period
-    above the largest shift, factor prod 1 / cos(pi D / (2 period)). "circular", "circular_rows": exactly the period of the map, twist 0.
+    claim "embedding" (Theorem 1): period >= the least one on every axis with more than one shift, any common twist, or one twist per group. "any_size"
+    (Theorem 2): period above the largest shift, factor prod 1 / cos(pi D / (2 period)). "circular", "circular_rows": exactly the period of the map, twist 0.
     """
+    twists = [row for row in twist if isinstance(row, list)] or [[tau for tau in twist if isinstance(tau, int)]] * len(symbol.kernel)
+    if len(twists) != len(symbol.kernel) or any(len(row) != len(period) or not set(row) <= {0, 1} for row in twists):
+        return False
     cosines = []
-    for (largest, least), n, tau in zip(symbol.axes, period, twist, strict=True):
-        if not 1 <= n <= max(256, 2 * least + 2) or tau not in (0, 1):  # a longer period only costs time
+    for (largest, least), n in zip(symbol.axes, period, strict=True):
+        if not admissible(n, least):
             return False
         if claim == "any_size":
             if not n > largest:
@@ -141,44 +116,72 @@ def grid_below(symbol: Symbol, claim: str, period: list[int], twist: list[int], 
         elif claim == "embedding":
             if largest > 0 and n < least:
                 return False
-        elif n != least or tau != 0:
+        elif n != least:
             return False
+    if claim not in ("any_size", "embedding") and any(map(any, twists)):
+        return False
     rest = times_down(max(down(down(bound - slack) / sqrt_up(float(symbol.factor_squared))), 0.0), *cosines)
     level = down(rest * rest)
-    return level > 0 and all(_group_below(kernel, symbol.shifts, period, twist, level) for kernel in symbol.kernel)
+    count, a, b = symbol.kernel.shape[1:]
+    if not level > 0 or math.prod(period) > MOST_POINTS or math.prod(period) * work_per_point(count, *sorted((a, b))) > MOST_WORK:
+        return False
+    together = [symbol.kernel] if all(row == twists[0] for row in twists) else symbol.kernel[:, None]
+    return all(points_below(kernels, symbol.shifts, [(half_grid(period, row), period)], level) for kernels, row in zip(together, twists))
 
 
-def _group_below(kernel: np.ndarray, shifts: np.ndarray, period: list[int], twist: list[int], level: float) -> bool:
-    """lambda_max(F F*) <= level at every grid point, kernel (J, a, b).
+def admissible(n: int, least: int) -> bool:
+    """Whether a period is worth its work: a longer one only costs time."""
+    return 1 <= n <= max(256, 2 * least + 2)
 
-    Rounding. P = sum_j |R_j|. A phase is a product over D axes of numbers off by at most 2^-53 in each component: off by at most 9 D u (R1). So
-    X = Re F and Y = Im F are off by at most e P, e = gamma_J (1 + eps) + eps, hence F by sqrt2 e P, and |X|, |Y| <= (1 + e) P. The Gram
-    matrix is computed with inner products of length 2b and one averaging, each part off by gamma_(2b+4) 2 (1 + e)^2 P P'. In norm
-        error = |P|_2^2 (2 sqrt2 gamma_(2b+4) (1 + e)^2 + 2 sqrt2 e + 2 e^2),  |P|_2^2 <= min(l1 linf, Frobenius^2).
+
+def work_per_point(count: int, a: int, b: int) -> float:
+    """Flops of one grid point, a <= b."""
+    return 4 / 3 * a**3 + 4 * a * a * b + 2 * count * a * b
+
+
+def gram_error(spread: float, shifts: int, dims: int, terms: int) -> float:
+    """Upper end of the error of a Gram matrix of F = sum_j R[j] exp(i <w, j>) in the spectral norm, spread >= ||P||^2 with P = sum_j |R_j|.
+
+    A phase is a product over D = dims axes of numbers off by at most 2^-53 in each component: off by at most 9 D u (R1). So X = Re F and Y = Im F are
+    off by at most e P, e = gamma_J (1 + eps) + eps, hence F by sqrt2 e P, and |X|, |Y| <= (1 + e) P. Each part of an entry of the Gram matrix is a sum
+    of products X X' + Y Y' or Y X' - X Y' in which a product meets at most `terms` roundings: off by at most gamma_terms 2 (1 + e)^2 P P'. In norm
+        error = ||P||^2 (2 sqrt2 gamma_terms (1 + e)^2 + 2 sqrt2 e + 2 e^2).
     """
-    if not kernel.any():
-        return True
-    if kernel.shape[1] > kernel.shape[2]:
-        kernel = kernel.transpose(0, 2, 1)
-    count, a, b = kernel.shape
-    size = np.abs(kernel).sum(axis=0)
-    sums = mul_up(float(size.sum(axis=0).max()), float(size.sum(axis=1).max()))
-    spread = mul_up(min(sums, mul_up(norm_up(size, "l2"), norm_up(size, "l2"))), 1.0 + 8.0 * gamma(count + a + b))
-    eps = 9 * len(period) * U
-    e = up(gamma(count) * (1.0 + eps) + eps) * (1.0 + 4 * U)
-    error = add_up(mul_up(spread, (2.83 * gamma(2 * b + 4) * (1.0 + e) ** 2 + 2.83 * e + 2 * e * e) * (1.0 + 16 * U)), TINY)
-    level = down(level - error)
-    if not level > 0:
-        return False
-    if math.prod(period) > _MOST_POINTS or math.prod(period) * (4 / 3 * a**3 + 4 * a * a * b + 2 * count * a * b) > _MOST_WORK:
-        return False
-    points = _half_grid(period, twist)
-    flat = np.ascontiguousarray(kernel.reshape(count, a * b))
+    eps = 9 * dims * U
+    e = up(gamma(shifts) * (1.0 + eps) + eps) * (1.0 + 4 * U)
+    return add_up(mul_up(spread, (2.83 * gamma(terms) * (1.0 + e) ** 2 + 2.83 * e + 2 * e * e) * (1.0 + 16 * U)), TINY)
+
+
+def points_below(kernels: np.ndarray, shifts: np.ndarray, batches: Iterable[tuple[np.ndarray, list[int]]], level: float) -> bool:
+    """lambda_max(F F*) <= level for every group, kernels (groups, J, a, b), and at every point w_i = pi numerators_i / denominators_i of the batches
+    (numerators (points, D), denominators).
+
+    Rounding: `gram_error` with inner products of length 2b and one averaging, ||P||^2 <= min(l1 linf, Frobenius^2).
+    """
+    if kernels.shape[2] > kernels.shape[3]:
+        kernels = kernels.transpose(0, 1, 3, 2)
+    count, a, b = kernels.shape[1:]
+    prepared = []
+    for kernel in kernels:
+        if not kernel.any():
+            continue
+        size = np.abs(kernel).sum(axis=0)
+        sums = mul_up(float(size.sum(axis=0).max()), float(size.sum(axis=1).max()))
+        spread = mul_up(min(sums, mul_up(norm_up(size, "l2"), norm_up(size, "l2"))), 1.0 + 8.0 * gamma(count + a + b))
+        rest = down(level - gram_error(spread, count, shifts.shape[1], 2 * b + 4))
+        if not rest > 0:
+            return False
+        prepared.append((np.ascontiguousarray(kernel.reshape(count, a * b)), rest))
     step = max(1, (1 << 22) // max(a * b, count, a * a))
-    return all(_points_below(flat, a, b, *_phases(points[i : i + step], shifts, period), level) for i in range(0, len(points), step))
+    for points, denominators in batches:
+        for i in range(0, len(points), step):
+            real, imaginary = phases(points[i : i + step], shifts, denominators)
+            if not all(_gram_below(flat, a, b, real, imaginary, rest) for flat, rest in prepared):
+                return False
+    return True
 
 
-def _half_grid(period: list[int], twist: list[int]) -> np.ndarray:
+def half_grid(period: list[int], twist: list[int]) -> np.ndarray:
     """(points, D) of 2 k_i + twist_i modulo 2 period_i, one of each conjugate pair: F(-w) is the conjugate of F(w) for a real kernel."""
     axes = [2 * np.arange(n) + tau for n, tau in zip(period, twist)]
     points = np.stack([x.ravel() for x in np.meshgrid(*axes, indexing="ij")], axis=1)
@@ -187,16 +190,16 @@ def _half_grid(period: list[int], twist: list[int]) -> np.ndarray:
     return points[place <= np.ravel_multi_index(tuple(opposite.T), [2 * n for n in period])]
 
 
-def _phases(points: np.ndarray, shifts: np.ndarray, period: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Real and imaginary parts (points, J) of exp(i <w, shift>), angles reduced as integers."""
+def phases(points: np.ndarray, shifts: np.ndarray, denominators: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Real and imaginary parts (points, J) of exp(i <w, shift>), w_i = pi points_i / denominators_i, angles reduced as integers."""
     real, imaginary = np.ones((len(points), len(shifts))), np.zeros((len(points), len(shifts)))
-    for i, n in enumerate(period):
+    for i, n in enumerate(denominators):
         entry = unit_circle(n)[(points[:, i, None] * shifts[None, :, i]) % (2 * n)]
         real, imaginary = real * entry[..., 0] - imaginary * entry[..., 1], real * entry[..., 1] + imaginary * entry[..., 0]
     return real, imaginary
 
 
-def _points_below(flat: np.ndarray, a: int, b: int, real: np.ndarray, imaginary: np.ndarray, level: float) -> bool:
+def _gram_below(flat: np.ndarray, a: int, b: int, real: np.ndarray, imaginary: np.ndarray, level: float) -> bool:
     x, y = (real @ flat).reshape(-1, a, b), (imaginary @ flat).reshape(-1, a, b)
     if a == 1:  # the Gram matrix is a number
         return bool((np.einsum("fab,fab->f", x, x) + np.einsum("fab,fab->f", y, y) <= level).all())
