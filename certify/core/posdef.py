@@ -135,9 +135,12 @@ def _scaled_upper(a: np.ndarray, diagonal: np.ndarray, k: int, estimate: float |
     n = len(a) * (2 if np.iscomplexobj(a) else 1)
     given = estimate is not None and math.isfinite(estimate)
     lam, residual = (ldexp_up(float(estimate), -k), 0.0) if estimate is not None and given else largest(a, k)
-    last = _row_sum_up(a, k)
-    tried = 0
     step = _first_step(lam, residual, n)
+    if given and definite(a, down(lam + step - diagonal), -1.0, -k):  # a good estimate needs nothing else
+        return up(lam + step + max(_ROOM * abs(lam + step), step))
+    last = _row_sum_up(a, k)
+    tried = 1 if given else 0
+    step = 8.0 * step if given else step
     while tried < 40 and lam + step < last:
         shift = lam + step
         if definite(a, down(shift - diagonal), -1.0, -k):

@@ -23,7 +23,7 @@ def exponent_of(weights: np.ndarray) -> int:
     >>> exponent_of(np.array([-3.0, 1.0])), exponent_of(np.zeros(2))
     (2, 0)
     """
-    top = float(np.abs(weights).max(initial=0.0))
+    top = max(float(weights.max(initial=0.0)), -float(weights.min(initial=0.0)))  # no temporary
     return math.frexp(top)[1] if top > 0 else 0
 
 

@@ -10,7 +10,8 @@ from ..core.errors import HypothesisError
 from ..linear.base import LinearMap
 from ..linear.compose import Composition
 from .base import Ends, NormBound, NormMethod
-from .cost import application_seconds, candidates
+from .cost import Candidate, application_seconds, candidates
+from .dense import Dense
 from .diagonal import Diagonal
 from .frobenius import Frobenius
 from .induced import Induced
@@ -19,19 +20,24 @@ from .product import Product
 
 EFFORTS = ("fast", "balanced", "tight")
 _TIGHT = {"fast": 1e-2, "balanced": 1e-5, "tight": 1e-7}  # stop as soon as the ends are this close
-_BUDGET = {"fast": 0.3, "balanced": 4.0, "tight": 120.0}  # predicted seconds that one layer may cost
+_BUDGET = {"fast": 2.5, "balanced": 4.0, "tight": 120.0}  # predicted seconds that one layer may cost
+_GAP = {"fast": 0.035, "balanced": 4e-3, "tight": 0.0}  # the cheapest method that promises this gap will do
+_EXACT = {"fast": 0.02, "balanced": 4.0, "tight": 120.0}  # predicted seconds that the exact norm of an assembled matrix is worth
 _DENSE = {"fast": 1024, "balanced": 4096, "tight": 8192}
-_STEPS = {"fast": 6, "balanced": 20, "tight": 60}
-_SEARCH = {"fast": 0.2, "balanced": 2.0, "tight": 60.0}  # predicted seconds for the lower end
+_STEPS = {"fast": 3, "balanced": 12, "tight": 60}
+_SEARCH = {"fast": 0.02, "balanced": 0.3, "tight": 60.0}  # predicted seconds for the lower end
+_TOLERANCE = {"fast": 0.04, "balanced": 0.015, "tight": 0.0}  # exact sections are left out while the ends are this close
 
 
 @dataclass(frozen=True)
 class Auto(NormMethod):
     """Intersects the enclosures of the methods that pay for this map.
 
-    l1, linf: `induced` (exact). l2: closed forms first (`diagonal`, `frobenius`, sqrt(l1 linf)), then the tightest of `dense`, `fft`,
-    `any_size`, `fantastic_four`, `copied_padding`, `product` whose predicted cost is within the budget of `effort` (0.3 s, 4 s, 120 s; else the cheapest), then a
-    lower end by Lanczos. It stops when the two ends are close enough. `evidence["tried"]` lists every method with its ends and seconds.
+    l1, linf: `induced` (exact). l2: closed forms first (`diagonal`, `frobenius`, sqrt(l1 linf)), then one of `dense`, `hybrid`, `twisted`, `fft`,
+    `any_size`, `fantastic_four`, `copied_padding`, `product`: the exact one where the assembled matrix is small enough, else the cheapest whose
+    predicted gap is good enough for `effort` (3.5 %, 0.4 %, 0), else the tightest within the budget (2.5 s, 4 s, 120 s), else the cheapest. A lower
+    end by Lanczos comes with it. It stops when the two ends are close enough. `evidence["tried"]` lists every method with its ends and seconds,
+    `evidence["plan"]` every candidate with its predicted seconds and gap, and why it was or was not taken; `NormBound.table()` prints both.
 
     `method` of the result is "lower+upper": the methods that gave the two ends, one name if it gave both.
 
@@ -61,7 +67,7 @@ class Auto(NormMethod):
             run.try_method(Induced())
         bound = run.result()
         evidence = {k: v for k, v in bound.evidence.items() if k in ("verify", "perturbation")}
-        return replace(bound, seconds=time.perf_counter() - began, evidence={"effort": self.effort, "tried": run.tried, **evidence})
+        return replace(bound, seconds=time.perf_counter() - began, evidence={"effort": self.effort, "plan": run.plan, "tried": run.tried, **evidence})
 
     def _spectral(self, run: _Run) -> None:
         map = run.map
@@ -70,13 +76,34 @@ class Auto(NormMethod):
                 run.try_method(method)
         if run.open() and isinstance(map, Composition):
             run.try_method(Product())
-        found = [(m, t) for m, t in candidates(map, _DENSE[self.effort]) if not m.supports(map)]
-        if run.open() and found:
-            cheapest = min(found, key=lambda row: row[1])
-            run.try_method(next((m for m, t in found if t <= _BUDGET[self.effort]), cheapest[0]))
         if run.open():
-            affordable = int(_SEARCH[self.effort] / application_seconds(map))
-            run.try_method(PowerIteration(min(_STEPS[self.effort], affordable // 2), start=run.start))
+            affordable = min(_STEPS[self.effort], max(2, int(_SEARCH[self.effort] / application_seconds(map)) // 2))
+            found = candidates(map, _DENSE[self.effort], affordable, _TOLERANCE[self.effort])
+            run.plan = [{"method": c.method.name, "predicted": round(c.seconds, 4), "gap": c.gap, "why": c.method.supports(map)} for c in found]
+            usable = [(k, c) for k, c in enumerate(found) if not run.plan[k]["why"]]
+            if usable:
+                k, why = self._choice(map, usable)
+                for row in run.plan:
+                    row["why"] = f"does not apply: {row['why']}" if row["why"] else "not needed"
+                run.plan[k]["why"] = f"chosen: {why}"
+                run.try_method(found[k].method)
+        if run.open() and (run.searched < affordable or not usable):
+            run.try_method(PowerIteration(affordable, start=run.start))
+
+    def _choice(self, map: LinearMap, usable: list[tuple[int, Candidate]]) -> tuple[int, str]:
+        """The place of the candidate to take, and why."""
+        budget = _BUDGET[self.effort]
+        small = min(map.input_size, map.output_size) <= _DENSE[self.effort]
+        exact = [k for k, c in usable if small and isinstance(c.method, Dense) and c.seconds <= _EXACT[self.effort]]
+        if exact:
+            return exact[0], "the assembled matrix is small enough for its exact norm"
+        affordable = [(k, c) for k, c in usable if c.seconds <= budget]
+        good = [(c.seconds, k) for k, c in affordable if c.gap <= _GAP[self.effort]]
+        if good:
+            return min(good)[1], f"the cheapest with a predicted gap of at most {100 * _GAP[self.effort]:.2g} %"
+        if affordable:
+            return min((c.gap, c.seconds, k) for k, c in affordable)[2], f"the tightest within {budget:g} s"
+        return min((c.seconds, k) for k, c in usable)[1], f"the cheapest; nothing is predicted to fit {budget:g} s"
 
 
 class _Run:
@@ -87,6 +114,8 @@ class _Run:
         self.bound: NormBound | None = None
         self.start: Any = None
         self.tried: list[dict[str, Any]] = []
+        self.plan: list[dict[str, Any]] = []
+        self.searched = 0  # Lanczos steps that a method made for its lower end
 
     def open(self) -> bool:
         """Is there a gap left that is worth closing?"""
@@ -104,6 +133,7 @@ class _Run:
             return
         bound = method.enclose(self.map, self.norm)
         self.tried.append({"method": method.name, "lower": bound.lower, "upper": bound.upper, "seconds": round(bound.seconds, 6)})
+        self.searched = max(self.searched, getattr(method, "steps", 0) if bound.lower > 0 else 0)
         self.start = bound.start if bound.start is not None else self.start
         self.bound = bound if self.bound is None else self.bound & bound
 

@@ -22,10 +22,11 @@ and beside it  evidence["perturbation"] = {"relative": rho, "underflow": tau, "a
 | dense | u^2 I - A A' > 0 (or A' A) of the assembled matrix, one matrix per group; dense: the weight matrix; pools: one channel | |
 | unfolding | layer_norms.md 2.5: u >= max over groups of sqrt(prod J_i) ||R reshaped to (rows, taps of S) x (columns, taps not in S)|| | "subset": S, "claim": zeros or circular |
 | grid | u >= factor * max over groups and over the grid of ||F(w)|| | "claim", "period", "twist" |
+| lines | u >= max over groups and over the lines: ||F(w)|| on the grid of the line, or ||B(w)|| of its exact section | "inner", "period", "twist", "lines" |
 | copies | A = V P (Proposition 0): u >= sqrt(prod count_i) * of.upper | "count", "of": the verify entry of V |
 | product | A = A_k ... A_1: u >= product of the factors' `upper` | "factors": one verify entry per map, first map first |
 
-**The matrices behind `unfolding` and `grid`.** The convolution: for `conv` itself; for `conv_transpose` the convolution whose adjoint it
+**The matrices behind `unfolding`, `grid` and `lines`.** The convolution: for `conv` itself; for `conv_transpose` the convolution whose adjoint it
 is: the stored weight read as (c_out, c_in/groups, *kernel), n = the layer's OUTPUT size, m = its INPUT size, p = low padding, zeros; for
 `avg_pool` with one divisor: one channel, weight 1/divisor. Per group one kernel K[t], (c_out/g x c_in/g). Per axis: n inputs, m outputs, k taps,
 stride s, dilation d, low padding p. `period` and `twist` have one integer per spatial axis, in the node's axis order.
@@ -39,13 +40,16 @@ Claims `zeros`, `embedding`, `any_size` (mode zeros). On every axis, in this ord
  4. classes rho = 0..d-1: q, c = divmod(s rho - p, d); n' = ceil((n - c)/d), p' = -q, m' = ceil((m - rho)/d); only those with n' > 0 and m' > 0.
     Least period: max over classes of max(ceil((n' + p')/s), ceil((s (m' - 1) - p' + k)/s), m', 1).
  The grid is w_i = pi (2 k_i + twist_i)/period_i, 0 <= k_i < period_i; an axis with J_i = 1 has period 1 (F does not depend on w_i).
- - `embedding` (Theorem 1): period_i >= least period on every axis with J_i > 1; factor 1. All groups share period and twist.
- - `any_size` (Theorem 2): period_i >= 2 J_i, factor prod 1/cos(pi (J_i - 1)/(2 period_i)).
- - `zeros` (unfolding): R of step 3.
+ - `embedding` (Theorem 1): period_i >= least period on every axis with J_i > 1; factor 1. One period for all groups; "twist": one list, or one list per group.
+ - `any_size` (Theorem 2): period_i >= 2 J_i, factor prod 1/cos(pi (J_i - 1)/(2 period_i)). `zeros` (unfolding): R of step 3.
+`lines` (mode zeros, steps 1-4; layer_norms.md 4.3, 4.7), all groups alike: axis i = "inner"; period and twist as in `embedding` on the other axes, 1 and 0 on axis i;
+ "lines": a pair [n, t] per outer grid point w_o = pi (2 k + tau)/N, row-major, of conjugate points the one with the lower flat index of 2 k + tau mod 2 N (C order, sizes 2 N).
+ - n >= 1: ||F(w_o, (2 pi k + pi t/4)/n)|| <= u for 0 <= k < n, 0 <= t <= 7, n >= least period of axis i (n = 1, t = 0 where J_i = 1).
+ - [0, 0]: ||B(w_o)|| <= u for every class of axis i (step 4), B of m' block rows and n' block columns, block (o, x) = K_w[x - s o + p'], 0 outside
+   the k taps, K_w[t] = sum over the outer shifts of R exp(i <w_o, j>), the kernel split by the outer axes only.
 Claims `circular`, `circular_rows` (mode circular; every tap is live; no steps 1, 2, 4):
- - `circular` (2.6; also the unfolding's claim): s | n and m = n/s on every axis; tap t has shift (d t) // s and phase (d t) mod s; period n/s, twist 0
-   (period 1 on an axis with one distinct shift); factor 1. In the unfolding J_i = number of distinct shifts of axis i, and the taps of R
-   are the distinct shifts in increasing order.
+ - `circular` (2.6; also the unfolding's claim): s | n and m = n/s on every axis; tap t has shift (d t) // s and phase (d t) mod s; period n/s, twist 0 (1 on an axis
+   with one distinct shift); factor 1. In the unfolding J_i = number of distinct shifts of axis i, and the taps of R are the distinct shifts in increasing order.
  - `circular_rows`: stride ignored: shift d t, no phases, period n, twist 0 (period 1 where k = 1); factor sqrt(prod c_i), c_i = ceil(m_i / (n_i / gcd(n_i, s_i))).
 `copies` (any copying mode): V is the zeros-mode convolution with p = 0 on n + low + high points per axis (same kernel, stride, dilation);
  count_i = how often the most frequent pixel appears in the padded axis.
@@ -102,6 +106,17 @@ class NormBound:
         require_norm(self.norm)
         if not (0.0 <= self.lower < math.inf and self.lower <= self.upper):
             raise SoundnessError("an enclosure of a norm is inverted or not a number", where=self.method, found=f"[{self.lower!r}, {self.upper!r}]", expected="0 <= lower <= upper")
+
+    def table(self) -> str:
+        """The decision as plain text: what was tried with its ends and seconds, and which candidates were weighed (only `auto` decides).
+
+        >>> print(NormBound(1.0, 2.0, "l2", "one").table())
+        method  lower  upper  seconds  decision
+        one         1      2     0.00  the method asked for
+        """
+        from .table import bound_table
+
+        return bound_table(self)
 
     def __and__(self, other: NormBound) -> NormBound:
         """The intersection: the better end of each; an empty one is a contradiction between two proofs and raises SoundnessError."""
@@ -226,7 +241,7 @@ def methods() -> Mapping[str, NormMethod]:
     package = __name__.rpartition(".")[0]
     found: dict[str, NormMethod] = {}
     for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        if info.name == "estimate":  # holds no method and loads torch
+        if info.name in ("estimate", "symbol_estimate", "active_peak", "differentiable"):  # hold no method and load torch
             continue
         module = importlib.import_module(f"{package}.{info.name}")
         for value in vars(module).values():

@@ -4,55 +4,27 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from scipy.linalg import lapack
 
-from ..core.cholesky import substitution
-from ..core.posdef import max_eigenvalue_upper
-from ..core.rounding import U, add_up, div_up, gamma, mul_up, sub_down, up
+from ..core.cholesky import definite, substitution
+from ..core.rounding import U, add_up, div_up, down, gamma, mul_up, sub_down, up
 from .base import TINY
-from .eigenpair import rayleigh, top_eigenpair
 from .symbol import Symbol
 
-_CHUNK = 1 << 25  # bytes of Gram matrices at a time
+_CHUNK = 1 << 23  # bytes of Gram matrices at a time
 _BATCHED = 24  # below this size NumPy's batched factorisation is faster than one call each
 _DELTA = 1e-6  # relative height of the first shift above the estimate
 
 
-def grid_upper(symbol: Symbol, numerators: np.ndarray, period: tuple[int, ...], estimate: float) -> tuple[float, np.ndarray | None]:
-    """(Lambda, where) with lambda_max(G(w)) <= Lambda for every grid point w = pi numerators / period; `estimate` of the maximum only saves time.
+def with_slack(shift: float, a: int, slack: float) -> float:
+    """Lambda with lambda_max(G) <= Lambda for every G with || Gh - G || <= slack whose shift I - Gh was factorised, size a.
 
-    `where` is the point whose eigenvalue set the last shift, None if the estimate did; it proves nothing.
-
-    Claim and proof: if the factorisation of M = fl(shift I - Gh) finishes with finite factors, M >= -kappa tr(M) I with
-    kappa = sqrt2 gamma_(2a+8) / (1 - gamma_(2a+8)) [R3], tr M <= a (shift + E_G)(1 + 4u), hence
-    lambda_max(G(w)) <= shift (1 + u) + kappa tr M + E_G + TINY [R4], E_G = symbol.slack; times (1 + 8u). A success at a smaller shift is one at a
-    larger shift, so each point is factorised successfully once and the last shift counts. With a = 1 no factorisation is needed.
-    Hypothesis: triangular solves by substitution (OpenBLAS, reference LAPACK); with another library every point goes through the
-    real twin of `core.posdef`.
+    If the factorisation of M = fl(shift I - Gh) finishes with finite factors, M >= -kappa tr(M) I with kappa = sqrt2 gamma_(2a+8) / (1 - gamma_(2a+8))
+    [R3], tr M <= a (shift + slack)(1 + 4u), hence lambda_max(G) <= shift (1 + u) + kappa tr M + slack + TINY [R4]; times (1 + 8u). A success
+    at a smaller shift is one at a larger shift. Hypothesis: triangular solves by substitution.
     """
-    if symbol.a == 1:
-        values = np.concatenate([symbol.gram(part, period).real.ravel() for part in _parts(symbol, numerators)])
-        k = int(values.argmax())
-        return up(add_up(add_up(float(values[k]), symbol.slack), TINY)), numerators[k]
-    if not (substitution() and _numpy_substitution()):
-        grams = (g for part in _parts(symbol, numerators) for g in symbol.gram(part, period))
-        return max(max_eigenvalue_upper(_hermitian(g), radius_norm=add_up(symbol.slack, TINY)) for g in grams), None
-    shift, where = max(estimate, TINY) * (1.0 + _DELTA), None
-    for part in _parts(symbol, numerators):
-        gram, delta = symbol.gram(part, period), _DELTA
-        while (failed := _failures(gram, shift)).any():
-            gram, part = gram[failed], part[failed]
-            top, k = _largest(gram)
-            where = part[k] if top > shift else where
-            shift = max(shift, top) * (1.0 + delta)
-            delta *= 2.0  # growing: the loop ends
-    return _with_slack(shift, symbol.a, symbol.slack), where
-
-
-def _with_slack(shift: float, a: int, slack: float) -> float:
     root2 = up(math.sqrt(2.0))
     g = gamma(2 * a + 8)
     kappa = div_up(mul_up(root2, g), sub_down(1.0, g))
@@ -61,38 +33,44 @@ def _with_slack(shift: float, a: int, slack: float) -> float:
     return mul_up(total, up(1.0 + 8.0 * U))
 
 
-def _parts(symbol: Symbol, numerators: np.ndarray) -> Iterator[np.ndarray]:
-    step = max(1, _CHUNK // (16 * symbol.a * max(symbol.a, 0 if symbol.by_lags else symbol.b)))
-    for i in range(0, len(numerators), step):
-        yield numerators[i : i + step]
+def chunk_rows(symbol: Symbol) -> int:
+    """How many Gram matrices are made at a time: what stays in the cache, at least a few (each needs a pass over the lag table)."""
+    return max(6, _CHUNK // (16 * symbol.a * max(symbol.a, 0 if symbol.by_lags else symbol.b)))
 
 
-def _failures(gram: np.ndarray, shift: float) -> np.ndarray:
-    """Which factorisations of shift I - Gh do not finish with finite entries and a positive diagonal; NaN counts as a failure."""
-    a = gram.shape[1]
-    moved, diagonal = -gram, np.arange(a)
-    moved[:, diagonal, diagonal] = shift - gram[:, diagonal, diagonal].real
+def failures(gram: np.ndarray, shift: float) -> np.ndarray:
+    """`unfinished` for a stack Gh itself, which it leaves alone."""
+    return unfinished(-gram, shift)
+
+
+def unfinished(negated: np.ndarray, shift: float) -> np.ndarray:
+    """Which factorisations of shift I + `negated` = shift I - Gh do not finish with a finite, positive diagonal; NaN counts as one. Destroys the stack.
+
+    The diagonal is enough: an entry that is not finite enters the diagonal of its column, r_jj = sqrt(b_jj - sum_k |r_kj|^2), in whatever
+    order it is computed, and makes it NaN or not positive. Size 1: Gh <= shift is the statement itself. Where a library does
+    not solve triangular systems by substitution (`core.cholesky.substitution`), the criterion on the real twin decides.
+    """
+    a = negated.shape[1]
+    if a == 1:
+        return ~(-negated[:, 0, 0].real <= shift)
+    if not (substitution() and _numpy_substitution()):
+        return np.array([not definite(h, down(shift - np.diagonal(h).real), -1.0, 0) for h in map(_hermitian, -negated)])
+    diagonal = np.arange(a)
+    negated[:, diagonal, diagonal] = shift + negated[:, diagonal, diagonal].real
     if a < _BATCHED:
         try:
-            return ~_finished(np.linalg.cholesky(moved))
+            return ~_finished(np.diagonal(np.linalg.cholesky(negated), axis1=1, axis2=2))
         except np.linalg.LinAlgError:  # at least one: find out which
             pass
-    failed = np.ones(len(gram), dtype=bool)
-    for k, matrix in enumerate(moved):  # matrix.T of a C-ordered array is Fortran order: factorised in place, from the triangle we call lower
+    done, pivots = np.zeros(len(negated), dtype=bool), np.zeros((len(negated), a), dtype=np.complex128)
+    for k, matrix in enumerate(negated):  # matrix.T of a C-ordered array is Fortran order: factorised in place, from the triangle we call lower
         factor, info = lapack.zpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)
-        failed[k] = info != 0 or not _finished(factor[None])[0]
-    return failed
+        done[k], pivots[k] = info == 0, factor.diagonal()
+    return ~(done & _finished(pivots))
 
 
-def _finished(factors: np.ndarray) -> np.ndarray:
-    finite = np.isfinite(factors.real).all(axis=(1, 2)) & np.isfinite(factors.imag).all(axis=(1, 2))
-    return finite & (np.diagonal(factors, axis1=1, axis2=2).real > 0).all(axis=1)
-
-
-def _largest(gram: np.ndarray) -> tuple[float, int]:
-    """Estimate of the largest eigenvalue in a stack of Hermitian matrices, and whose it is: power steps on all, then the most promising ones alone."""
-    values, vectors = rayleigh(gram, None, 6)
-    return max((top_eigenpair(gram[k], vectors[k])[0], int(k)) for k in np.argsort(values)[-4:])
+def _finished(diagonal: np.ndarray) -> np.ndarray:
+    return (np.isfinite(diagonal.real) & (diagonal.real > 0)).all(axis=1)
 
 
 def _hermitian(g: np.ndarray) -> np.ndarray:

@@ -12,8 +12,9 @@ from ..linear.base import LinearMap
 from .base import Ends, NormMethod, room
 from .gram_matrix import frobenius_up, gram_matrix, memory_needed
 from .majorant import majorant_up
-from .search import quotient_down, top_vector
+from .search import quotient_down, top_of_gram
 
+_STEPS = 60
 _SMALL = 300  # below it all eigenvalues of the Gram matrix cost less than a search
 
 
@@ -25,7 +26,7 @@ class Dense(NormMethod):
     rounding) or, for compositions and copying paddings, weights added up, whose rounding is added. Hypotheses: min(M, N) <= `limit` per
     group, and the matrices fit `memory` bytes (estimated before anything is built).
 
-    Cost: the Gram matrix + a^3 / 3 + 60 applications, a = min(M, N); 24 a^2 bytes, and 8 M N for a map that is no convolution.
+    Cost: the Gram matrix + a^3 / 3 + 60 products with the Gram matrix, a = min(M, N); 24 a^2 bytes, and 8 M N for a map that is no convolution.
     """
 
     name = "dense"
@@ -43,7 +44,9 @@ class Dense(NormMethod):
         return ""
 
     def _ends(self, map: LinearMap, norm: str) -> Ends:
-        blocks = sorted(map.blocks(), key=lambda b: -float(np.square(b.stored).sum()))
+        blocks = list(map.blocks())
+        if len(blocks) > 1:
+            blocks.sort(key=lambda b: -float(np.square(b.stored).sum()))
         lower = upper = 0.0
         for block in blocks:
             if block.entry_sums == 1 and frobenius_up(block) <= lower:
@@ -61,7 +64,8 @@ def _block_ends(block: LinearMap) -> tuple[float, float]:
         x, estimate = vectors[:, -1], float(values[-1])
         v = block.adjoint(x.reshape(1, *block.output_shape))[0] if rows else x.reshape(block.input_shape)
     else:
-        v, lam, residual = top_vector(block, 60)
+        x, lam, residual = top_of_gram(gram, _STEPS)
+        v = block.adjoint(x.reshape(1, *block.output_shape))[0] if rows else x.reshape(block.input_shape)
         # the search is converged to about residual / (4 lam); a bad one only costs time, the proof does not use it
         estimate = lam * (1 + max(1e-7, residual / (4 * lam))) if lam > 0 else None
     upper = room(sqrt_up(max_eigenvalue_upper(gram, estimate, radius)))

@@ -16,6 +16,41 @@ def rayleigh(gram: np.ndarray, start: np.ndarray | None, steps: int) -> tuple[np
     return np.einsum("nak,nak->n", v.conj(), gram @ v).real, v[:, :, 0]
 
 
+def rayleigh_each(gram: np.ndarray, start: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """`rayleigh` with one start vector (row) per matrix."""
+    v = np.ascontiguousarray(start)[:, :, None]
+    for _ in range(steps):
+        v = gram @ v
+        v /= np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-290)
+    return np.einsum("nak,nak->n", v.conj(), gram @ v).real, v[:, :, 0]
+
+
+def lanczos_each(gram: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Largest Ritz values and vectors of a few Lanczos steps on each matrix of a stack; all eigenvalues where the matrices are small."""
+    n, a = gram.shape[:2]
+    if a <= 8:
+        values, vectors = np.linalg.eigh(gram)
+        return values[:, -1], vectors[:, :, -1]
+    steps = min(steps, a)
+    v = np.broadcast_to((1.0 + 0.1j * np.arange(a)) / np.linalg.norm(1.0 + 0.1j * np.arange(a)), (n, a)).copy()
+    basis, alpha, beta = np.empty((steps, n, a), dtype=np.complex128), np.zeros((n, steps)), np.zeros((n, steps))
+    for j in range(steps):
+        basis[j] = v
+        w = (gram @ v[:, :, None])[:, :, 0]
+        alpha[:, j] = np.einsum("na,na->n", v.conj(), w).real
+        w = w - alpha[:, j, None] * v
+        if j:
+            w -= beta[:, j - 1, None] * basis[j - 1]
+        beta[:, j] = np.linalg.norm(w, axis=1)
+        v = w / np.maximum(beta[:, j, None], 1e-290)
+    small = np.zeros((n, steps, steps))
+    diagonal = np.arange(steps)
+    small[:, diagonal, diagonal] = alpha
+    small[:, diagonal[1:], diagonal[:-1]] = small[:, diagonal[:-1], diagonal[1:]] = beta[:, : steps - 1]
+    values, vectors = np.linalg.eigh(small)
+    return values[:, -1], np.einsum("jna,nj->na", basis, vectors[:, :, -1])
+
+
 def top_eigenpair(matrix: np.ndarray, start: np.ndarray, steps: int = 40) -> tuple[float, np.ndarray]:
     """Estimate of the largest eigenvalue of one Hermitian matrix and its vector: all eigenvalues when small, else Lanczos."""
     a = len(matrix)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse as sp
+from scipy.linalg import blas
 
+from ..core.cholesky import ROWS, exactly_hermitian
 from ..core.rounding import add_up, gamma, mul_up, sqrt_up, up
 from ..linear.adjoint import AdjointMap
 from ..linear.base import LinearMap
 from ..linear.conv import ConvMap
 from .base import TINY
 
+_MIRRORED = 400  # from this size on half a product and a copy beat the whole product
 _SPARSE = 0.02  # a sparse product beats the dense one below about this share of nonzero entries
 
 
@@ -28,7 +31,7 @@ def gram_matrix(block: LinearMap) -> tuple[np.ndarray, float, bool]:
     else:
         gram, count, frobenius = _plain_gram(block)
         rows = block.output_size <= block.input_size
-    if not (gram == gram.T).all():  # products of other builds may differ in the two triangles
+    if not exactly_hermitian(gram):  # products of other builds may differ in the two triangles; a matrix that is not finite stays as it is
         gram = np.tril(gram) + np.tril(gram, -1).T
     return gram, add_up(mul_up(gamma(count), mul_up(frobenius, frobenius)), TINY), rows
 
@@ -59,9 +62,22 @@ def _plain_gram(block: LinearMap) -> tuple[np.ndarray, int, float]:
     else:
         full = block.dense()
         full = full if full.shape[0] <= full.shape[1] else full.T
-        gram, count, entries = full @ full.T, full.shape[1], full
-    total = float(np.square(entries).sum())
+        gram, count, entries = _product(full), full.shape[1], full
+    total = float(np.vdot(entries, entries))
     return gram, count, sqrt_up(up(total * up(1.0 + 2.0 * gamma(entries.size + 2)) + TINY))
+
+
+def _product(full: np.ndarray) -> np.ndarray:
+    """full full', one triangle computed and mirrored."""
+    if len(full) < _MIRRORED:
+        return full @ full.T
+    other = full.flags.c_contiguous
+    gram = blas.dsyrk(1.0, full.T if other else full, trans=1 if other else 0, lower=0).T  # C order, the lower triangle
+    for i in range(0, len(gram), ROWS):
+        block = gram[i : i + ROWS, i : i + ROWS]
+        block[...] = np.tril(block) + np.tril(block, -1).T
+        gram[i : i + ROWS, i + ROWS :] = gram[i + ROWS :, i : i + ROWS].T
+    return gram
 
 
 def _conv_gram(conv: ConvMap) -> np.ndarray:

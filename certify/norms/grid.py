@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
 from ..core.errors import HypothesisError
-from ..core.rounding import U, div_up, sqrt_up
-from .cholesky import grid_upper
+from ..core.rounding import U, add_up, div_up, sqrt_up, up
+from .base import TINY
+from .cholesky import with_slack
 from .eigenpair import rayleigh, top_eigenpair
+from .peaks import Peak, find_peaks
+from .pieces import Found, outer_lines
+from .settle import settle
 from .symbol import Symbol
-
-_FINE = 8  # the peak is searched on a grid 8 times finer than the coarse one
-_CANDIDATES = 5
-_COARSE_BYTES = 1 << 25
-
-
-@dataclass(frozen=True)
-class Peak:
-    """Where ||F(w)|| seems largest: w = pi numerators / period, `vector` the top eigenvector of G there, `value` its eigenvalue estimate."""
-
-    numerators: tuple[int, ...]
-    period: tuple[int, ...]
-    vector: np.ndarray
-    value: float
 
 
 def half_grid(period: tuple[int, ...], twist: tuple[int, ...]) -> np.ndarray:
@@ -54,26 +44,8 @@ def grid_factor(degrees: tuple[int, ...], period: tuple[int, ...]) -> float:
 
 
 def find_peak(symbol: Symbol) -> Peak:
-    """Search on a coarse grid of about 4 J points per axis, then halving steps: proves nothing."""
-    coarse = tuple(1 if j == 1 else (4 * j if symbol.dims < 3 else 2 * j + 1) for j in symbol.degrees)
-    period = tuple(_FINE * n if n > 1 else 1 for n in coarse)
-    points = half_grid(coarse, (0,) * symbol.dims) * np.array([_FINE if n > 1 else 1 for n in coarse])
-    step = max(1, _COARSE_BYTES // (16 * symbol.a * max(symbol.a, symbol.b)))
-    found = [rayleigh(symbol.gram(points[i : i + step], period), None, 6) for i in range(0, len(points), step)]
-    values, vectors = np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
-    promising = [int(k) for k in np.argsort(values)[-(_CANDIDATES if symbol.a > 1 else 1) :]]  # power steps are not converged: look closer
-    pairs = [top_eigenpair(symbol.gram(points[k : k + 1], period)[0], vectors[k]) for k in promising]
-    chosen = max(range(len(pairs)), key=lambda k: pairs[k][0])
-    (value, vector), best = pairs[chosen], points[promising[chosen]]
-    offsets = np.array(list(product(*[(-1, 0, 1) if n > 1 else (0,) for n in coarse])), dtype=np.int64)
-    size = _FINE  # in units of 2 numerators: half a coarse step first
-    while size > 1 and len(offsets) > 1:
-        near = best + offsets * size
-        values, vectors = rayleigh(symbol.gram(near, period), vector, 3)
-        k = int(values.argmax())
-        best, vector, value = near[k], vectors[k], float(values[k])
-        size //= 2
-    return Peak(tuple(int(x) for x in best), period, vector, value)
+    """The highest peak alone (`norms.peaks`)."""
+    return find_peaks(symbol, 2)[0]
 
 
 def around(peak: Peak, period: tuple[int, ...], twist: tuple[int, ...]) -> np.ndarray:
@@ -102,10 +74,26 @@ def certified_maximum(symbol: Symbol, peak: Peak | None, period: tuple[int, ...]
         values, vectors = rayleigh(gram, peak.vector, 3)
         k = int(values.argmax())
         estimate = top_eigenpair(gram[k], vectors[k])[0]
-    top, where = grid_upper(symbol, half_grid(period, twist), period, estimate)
-    if where is not None:
-        peak = Peak(tuple(int(q) for q in where), period, peak.vector if peak else np.ones(symbol.a, dtype=np.complex128), top)
-    return sqrt_up(top), peak
+    top, found = grid_upper(symbol, period, twist, estimate)
+    return sqrt_up(top), peak if found is None else Peak(tuple(int(q) for q in found.numerators), found.period, found.vector, found.value)
+
+
+def grid_upper(symbol: Symbol, period: tuple[int, ...], twist: tuple[int, ...], estimate: float = 0.0) -> tuple[float, Found | None]:
+    """(Lambda, found) with lambda_max(G(w)) <= Lambda at every grid point; `estimate` of the maximum only saves time, `found` where it was exceeded.
+
+    The points go line by line along the longest axis through `settle`, with one option each; Lambda is R4's. With a = 1 G(w) is a number and
+    no factorisation is needed.
+    """
+    if symbol.a == 1:
+        points = half_grid(period, twist)
+        values = np.concatenate([symbol.gram(points[i : i + 65536], period).real.ravel() for i in range(0, len(points), 65536)])
+        k = int(values.argmax())
+        return up(add_up(add_up(float(values[k]), symbol.slack), TINY)), Found(float(values[k]), points[k], period, np.ones(1, dtype=np.complex128))
+    inner = int(np.argmax(period))
+    lines = outer_lines(symbol, inner, period, twist, period, 0, (4 * twist[inner],))
+    option = ((period[inner], 4 * twist[inner] if period[inner] > 1 else 0),)
+    done = settle(lines, [option] * len(lines), max(estimate, TINY) * (1.0 + 1e-6), None)
+    return with_slack(done.shift, symbol.a, symbol.slack), done.top
 
 
 def sharpened(symbol: Symbol, peak: Peak) -> Peak:

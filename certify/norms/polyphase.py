@@ -43,23 +43,34 @@ def require_convolution(map: LinearMap) -> ConvMap:
     return conv
 
 
+def sections_of(axis: Axis) -> list[tuple[int, int, int]]:
+    """(n', p', m') of the undilated sections that an axis is the direct sum of (4.1), at the stride s / gcd(s, d); empty if no tap is live."""
+    live = np.flatnonzero(axis.live)
+    if len(live) == 0:
+        return []
+    n, m, s, d, p = axis.inputs, axis.outputs, axis.stride, axis.dilation, axis.low - axis.dilation * int(live[0])
+    common = math.gcd(s, d)  # only inputs congruent to -p modulo gcd(s, d) are read
+    offset = -p % common
+    n, p, s, d = -(-(n - offset) // common), (p + offset) // common, s // common, d // common
+    found = []
+    for rho in range(d):  # outputs of class rho read inputs of class c
+        q, c = divmod(s * rho - p, d)
+        inputs, low, outputs = -(-(n - c) // d), -q, -(-(m - rho) // d)
+        if inputs > 0 and outputs > 0:
+            found.append((inputs, low, outputs))
+    return found
+
+
 def embedding_plan(axis: Axis) -> AxisPlan | None:
     """Zero padding: steps 1-4 of `norms.base` (layer_norms.md 4.1-4.3). None if no tap is live: the map is zero."""
     live = np.flatnonzero(axis.live)
     if len(live) == 0:
         return None
-    first, k = int(live[0]), int(live[-1] - live[0]) + 1
-    n, m, s, d, p = axis.inputs, axis.outputs, axis.stride, axis.dilation, axis.low - axis.dilation * int(live[0])
-    common = math.gcd(s, d)  # only inputs congruent to -p modulo gcd(s, d) are read
-    offset = -p % common
-    n, p, s, d = -(-(n - offset) // common), (p + offset) // common, s // common, d // common
+    first, k, s = int(live[0]), int(live[-1] - live[0]) + 1, axis.stride // math.gcd(axis.stride, axis.dilation)
     period = 1
-    for rho in range(d):  # outputs of class rho read inputs of class c: undilated sections
-        q, c = divmod(s * rho - p, d)
-        inputs, low, outputs = -(-(n - c) // d), -q, -(-(m - rho) // d)
-        if inputs > 0 and outputs > 0:
-            last = s * (outputs - 1) - low + k - 1
-            period = max(period, -(-(inputs + low) // s), -(-(last + 1) // s), outputs)
+    for inputs, low, outputs in sections_of(axis):
+        last = s * (outputs - 1) - low + k - 1
+        period = max(period, -(-(inputs + low) // s), -(-(last + 1) // s), outputs)
     t = np.clip(np.arange(axis.taps) - first, 0, k - 1)
     return AxisPlan(axis.live, t // s, t % s, np.arange(-(-k // s)), s, period)
 
@@ -86,12 +97,33 @@ def is_block_circulant(conv: ConvMap) -> str:
 
 def symbol_taps(weight: np.ndarray, plans: list[AxisPlan]) -> np.ndarray:
     """R, shaped (a, b, *J): the kernel (c_out, c_in, *k) of one group by shift, columns (c_in, phases) that are zero everywhere left out."""
+    out = _spread(weight, plans)
+    return out[:, used_columns(out)]
+
+
+def used_columns(spread: np.ndarray) -> np.ndarray:
+    """Which columns of R are kept: those that are not zero in every shift, the first one if all are."""
+    used: np.ndarray = (spread != 0).any(axis=(0, *range(2, spread.ndim)))  # type: ignore[assignment]
+    return used if used.any() else np.arange(spread.shape[1]) < 1
+
+
+def column_phases(weight: np.ndarray, plans: list[AxisPlan], axis: int) -> np.ndarray:
+    """The phase along one axis of every column of `symbol_taps`."""
+    kept = np.flatnonzero(used_columns(_spread(weight, plans)))
+    return np.unravel_index(kept, (weight.shape[1], *(plan.phases for plan in plans)))[1 + axis]
+
+
+def group_taps(weight: np.ndarray, groups: int, plans: list[AxisPlan]) -> np.ndarray:
+    """R of all groups at once, (groups, a, b, *J), columns that are zero kept: the weight is (groups a, c_in, *k)."""
+    out = _spread(weight, plans)
+    return out.reshape(groups, -1, *out.shape[1:])
+
+
+def _spread(weight: np.ndarray, plans: list[AxisPlan]) -> np.ndarray:
     a, b = weight.shape[:2]
     for k, plan in enumerate(plans):
         weight = np.compress(plan.keep, weight, axis=k + 2)
     grid = np.ix_(*(plan.phase[plan.keep] for plan in plans)), np.ix_(*(plan.index[plan.keep] for plan in plans))
     out = np.zeros((a, b, *(plan.phases for plan in plans), *(len(plan.shifts) for plan in plans)))
     out[(slice(None), slice(None), *grid[0], *grid[1])] = weight
-    out = out.reshape(a, -1, *(len(plan.shifts) for plan in plans))
-    used = out.any(axis=(0, *range(2, out.ndim)))
-    return out[:, used] if used.any() else out[:, :1]
+    return out.reshape(a, -1, *(len(plan.shifts) for plan in plans))

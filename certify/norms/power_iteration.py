@@ -35,6 +35,10 @@ class PowerIteration(NormMethod):
         return ""
 
     def _ends(self, map: LinearMap, norm: str) -> Ends:
+        return Ends(self.search(map)[0], math.inf, None, {"steps": self.steps})
+
+    def search(self, map: LinearMap) -> tuple[float, np.ndarray]:
+        """(lower end of ||A|| of a scaled map, the vector that gave it); the vector is an input of the map, or of the group that was searched."""
         core, start = core_of(map), self.start
         if start is not None and (start.shape != core.input_shape or not start.any()):
             start = None
@@ -47,4 +51,4 @@ class PowerIteration(NormMethod):
         if start is None and len(blocks) > 1 and core.nonzeros > _SMALL:  # the group with the largest weights is a good guess
             core = max(blocks, key=lambda block: float(np.square(block.stored).sum()))
         v = start if start is not None and self.steps == 0 else top_vector(core, self.steps, start, self.seed)[0]
-        return Ends(quotient_down(core, v), math.inf, None, {"steps": self.steps})
+        return quotient_down(core, v), v

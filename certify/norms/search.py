@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
+from scipy.linalg import blas, eigh_tridiagonal
 
 from ..core.rounding import add_up, div_down, gamma, mul_up, norm_down, sub_down
 from ..linear.base import LinearMap
@@ -61,3 +61,29 @@ def top_vector(map: LinearMap, steps: int, start: np.ndarray | None = None, seed
         beta.append(size)
         v = w / size
     return (basis[: len(coefficients)].T @ coefficients).reshape(map.input_shape), lam, residual
+
+
+def top_of_gram(gram: np.ndarray, steps: int) -> tuple[np.ndarray, float, float]:
+    """(x, lam, residual): Ritz pair of the largest eigenvalue of a symmetric matrix, by Lanczos on one triangle of it. Proves nothing."""
+    n = len(gram)
+    v = np.random.default_rng(0).standard_normal(n)
+    v /= np.linalg.norm(v)
+    basis = np.empty((min(steps, n), n))
+    alpha: list[float] = []
+    beta: list[float] = []
+    for j in range(len(basis)):
+        basis[j] = v
+        w = blas.dsymv(1.0, gram.T, v, lower=1)
+        alpha.append(float(v @ w))
+        for _ in range(2):
+            w = w - basis[: j + 1].T @ (basis[: j + 1] @ w)
+        size = float(np.linalg.norm(w))
+        if j % 5 == 4 or j + 1 == len(basis) or not size > 1e-7 * alpha[0]:
+            values, vectors = eigh_tridiagonal(alpha, beta, select="i", select_range=(j, j))
+            lam, y = float(values[0]), vectors[:, 0]
+            residual = size * abs(float(y[-1]))
+            if residual <= 1e-7 * lam or j + 1 == len(basis) or not size > 1e-7 * alpha[0]:
+                break
+        beta.append(size)
+        v = w / size
+    return basis[: len(y)].T @ y, lam, residual

@@ -7,11 +7,13 @@ import math
 from itertools import product
 
 import numpy as np
+from scipy.linalg import blas
 
 from ..core.rounding import U, gamma, mul_up, up
 from .majorant import size_up
 
 _ROOT2 = up(math.sqrt(2.0))
+_WIDE = 128 * 128  # kernels up to this size are copied side by side for fewer, longer products
 
 
 @functools.lru_cache(maxsize=64)
@@ -49,8 +51,8 @@ class Symbol:
     the eigenvalues of F(w) F(w)* (or of F* F: the smaller side). Weights scaled to at most 1.
 
     Proof of `slack`. P = sum_j |R[j]|; every entry of a lag product sum is a sum of products of |R| bounded by P P'. With phases exact up
-    to eps_c: by lags (Gram = sum over lags of phase * C_l) each term meets at most K + L + 2 roundings, K = taps * b, so
-    |Gh - G| <= sqrt2 (gamma_(K+L+2) (1 + eps_c) + eps_c) P P'  [R2]. Directly: |Fh - F| <= sqrt2 g P with g = gamma_J (1 + eps_c) + eps_c, and
+    to eps_c: by lags (Gram = sum over lags of phase * C_l) each term meets at most K + L + 2 roundings, K = taps * b (K + 2 L + 8 in
+    `LineGram`), so |Gh - G| <= sqrt2 (gamma_(K+2L+8) (1 + eps_c) + eps_c) P P'  [R2]. Directly: |Fh - F| <= sqrt2 g P with g = gamma_J (1 + eps_c) + eps_c, and
     the product of two complex matrices of inner length b has components that are real inner products of 2b terms:
     |Gh - G| <= sqrt2 (gamma_(2b) (1 + sqrt2 g)^2 + 2 g + sqrt2 g^2) P P'. And || P P' || <= ||P||_F^2.
     """
@@ -69,9 +71,8 @@ class Symbol:
         eps = 9.0 * self.dims * U
         if self.by_lags:
             self._prepare_lags()
-            g = up(up(gamma(len(self.at) * self.b + len(self.lags) + 2) * (1.0 + 2.0 * eps)) + up(eps))
+            g = up(up(gamma(len(self.at) * self.b + 2 * len(self.lags) + 8) * (1.0 + 2.0 * eps)) + up(eps))  # `LineGram` needs 2 L + 8
         else:
-            self.rows = np.ascontiguousarray(np.moveaxis(self.flat, 2, 0)).reshape(len(self.at), -1)
             g1 = up(up(gamma(len(self.at)) * (1.0 + 2.0 * eps)) + up(eps))
             g = up(up(gamma(2 * self.b) * (1.0 + 4.0 * g1)) + up(2.0 * g1 * (1.0 + 2.0 * g1)))
         self.slack = mul_up(mul_up(up(_ROOT2 * (1.0 + 8.0 * U)), g), weight)
@@ -91,22 +92,32 @@ class Symbol:
                     left.append(x)
                     right.append(y)
         order = sorted(pairs)  # (0, .., 0) first
-        matrices = []
-        by_tap = np.ascontiguousarray(np.moveaxis(self.flat, 2, 1))  # (a, taps, b): taps beside each other are one long row
-        for lag in order:
-            left, right = pairs[lag]
-            matrices.append(by_tap[:, left].reshape(self.a, -1) @ by_tap[:, right].reshape(self.a, -1).T)
-        lagged = np.stack(matrices)
+        lagged = np.stack([self._lag_product(*pairs[lag]) for lag in order])
         self.lags = np.array(order, dtype=np.int64).reshape(-1, self.dims)
         flipped = lagged.transpose(0, 2, 1)
         self.center = (lagged[0] + flipped[0]) / 2
         self.even = (lagged[1:] + flipped[1:]).reshape(len(order) - 1, self.a * self.a)
         self.odd = (flipped[1:] - lagged[1:]).reshape(len(order) - 1, self.a * self.a)
 
+    def _lag_product(self, left: list[int], right: list[int]) -> np.ndarray:
+        """sum_k R[left_k] R[right_k]', as one product of long rows, or added up where copies of the kernel would cost more."""
+        if self.a * self.b <= _WIDE:
+            rows = self._by_tap.transpose(1, 0, 2)
+            return rows[:, left].reshape(self.a, -1) @ rows[:, right].reshape(self.a, -1).T
+        total = np.zeros((self.a, self.a), order="F")
+        for x, y in zip(left, right):
+            total = blas.dgemm(1.0, self._by_tap[y].T, self._by_tap[x].T, beta=1.0, c=total, trans_a=1, overwrite_c=1)
+        return total.T
+
+    @functools.cached_property
+    def _by_tap(self) -> np.ndarray:
+        """(taps, a, b)."""
+        return np.ascontiguousarray(np.moveaxis(self.flat, 2, 0))
+
     def matrix(self, numerators: np.ndarray, period: tuple[int, ...]) -> np.ndarray:
         """F(w) of the turned symbol, (points, a, b), as computed."""
         ph = phases(numerators, period, self.at)
-        rows = np.ascontiguousarray(np.moveaxis(self.flat, 2, 0)).reshape(len(self.at), -1) if self.by_lags else self.rows
+        rows = self._by_tap.reshape(len(self.at), -1)
         out = np.empty((len(ph), self.a, self.b), dtype=np.complex128)
         out.real = (ph.real @ rows).reshape(out.shape)
         out.imag = (ph.imag @ rows).reshape(out.shape)

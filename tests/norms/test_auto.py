@@ -14,23 +14,37 @@ from certify.norms.cost import candidates
 from certify.proof.check_norms import linear_below
 
 
-def first_within(layer: Layer, limit: int, budget: float) -> str:
-    return next(method.name for method, seconds in candidates(layer.map, limit) if not method.supports(layer.map) and seconds <= budget)
-
-
 def big(co: int, ci: int, n: int, k: int = 3, stride: int = 1, groups: int = 1, mode: str = "zeros") -> Layer:
     weight = np.random.default_rng(0).standard_normal((co, ci // groups, k, k))
     return conv_layer(weight, n=n, stride=stride, padding=k // 2, groups=groups, mode=mode)
 
 
+def choice(layer: Layer, effort: str = "balanced") -> str:
+    """The upper end's method that `auto` takes, without running it."""
+    usable = [(k, c) for k, c in enumerate(candidates(layer.map, 4096)) if not c.method.supports(layer.map)]
+    return dict(usable)[Auto(effort)._choice(layer.map, usable)[0]].method.name
+
+
 def test_choice_by_cost():
-    assert first_within(big(8, 8, 8), 4096, 4.0) == "dense"
-    assert first_within(big(64, 64, 56), 4096, 4.0) == "fft"
-    assert first_within(big(64, 64, 224), 4096, 4.0) in ("fft", "any_size")
-    assert first_within(big(64, 64, 224), 4096, 1.0) == "any_size"
-    assert first_within(big(16, 16, 64, mode="reflect"), 4096, 4.0) == "copied_padding"
-    assert first_within(big(16, 16, 64, mode="circular"), 4096, 4.0) == "fft"
-    assert first_within(big(64, 64, 28, groups=64), 100, 1.0) == "fft"
+    assert choice(big(8, 8, 8)) == "dense"
+    assert choice(big(64, 64, 56)) == "twisted" and choice(big(64, 64, 224)) in ("twisted", "any_size")
+    assert choice(big(64, 64, 224), "fast") == "any_size"
+    assert choice(big(128, 128, 8)) == "hybrid"
+    assert choice(big(16, 16, 64, mode="reflect")) == "copied_padding"
+    assert choice(big(16, 16, 64, mode="circular")) == "fft"
+    assert choice(big(64, 64, 28, groups=64)) == "twisted"
+
+
+def test_the_plan_and_the_table_show_the_decision():
+    bound = enclose(big(16, 16, 20).map)
+    plan = bound.evidence["plan"]
+    assert sum(row["why"].startswith("chosen") for row in plan) == 1 and {"dense", "twisted", "hybrid", "any_size"} <= {row["method"] for row in plan}
+    assert all(row["predicted"] >= 0 and row["gap"] >= 0 and row["why"] for row in plan)
+    table = bound.table().splitlines()
+    assert table[0].split() == ["method", "lower", "upper", "seconds", "decision"]
+    taken = next(row["method"] for row in plan if row["why"].startswith("chosen"))
+    assert any(line.startswith(taken) and "chosen" in line for line in table) and any("not needed" in line for line in table)
+    assert len({line.index(line.split()[-1]) > 0 for line in table}) == 1
 
 
 def test_stops_early_and_lists_what_it_tried():

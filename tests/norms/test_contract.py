@@ -49,7 +49,7 @@ def test_every_method_says_where_it_comes_from():
         assert method.name == name and repr(method).startswith(type(method).__name__)
         assert method.cite or name == "auto"
         assert type(method).__doc__ and "Cost" in type(method).__doc__ or name == "auto"
-        assert method.supports(DenseMap(np.ones((1, 1))), "l2") == "" or name in ("any_size", "copied_padding", "fantastic_four", "fft", "product")
+        assert method.supports(DenseMap(np.ones((1, 1))), "l2") == "" or name in ("any_size", "copied_padding", "fantastic_four", "fft", "hybrid", "product", "twisted")
         with pytest.raises(AttributeError):  # frozen
             method.name = "other"
 
