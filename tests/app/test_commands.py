@@ -19,7 +19,7 @@ def test_bound(certify_command, tmp_path):
     for row, true in zip(ran.json["layers"], (2.0, 1.0), strict=True):
         assert row["lower"] <= true <= row["upper"] <= true * (1 + 1e-6)
     text = certify_command("bound", tiny_onnx(tmp_path / "tiny.onnx"), "--norm", "l1").out
-    assert "fc1" in text and "fc2" in text and "l1 upper" in text
+    assert "fc1" in text and "fc2" in text and "l1 bound" in text
 
 
 def test_bound_says_when_nothing_is_proved(certify_command, tmp_path):

@@ -44,10 +44,21 @@ def test_the_comparison_sees_a_wrong_number():
 def test_commands_run(certify_command, tmp_path):
     """In the order of the README, in one folder; the demo trains for two epochs only, for time's sake."""
     ours = [shlex.split(command)[1:] for command in COMMANDS if command.startswith("certify ")]
-    assert [line[0] for line in ours] == ["demo", "radius", "check", "report"]
+    assert [line[0] for line in ours] == ["demo", "radius", "check", "report", "bound"]
     for line in ours:
         ran = certify_command(*line, *(["--epochs", "2"] if line[0] == "demo" else []))
         assert ran.code == 0, (line, ran.err)
+
+
+def test_the_table_of_layers_in_the_readme_is_real(certify_command, monkeypatch):
+    """Its head is what `certify bound` prints, column by column."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    block = next(b for b in re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL) if "$ certify bound" in b)
+    ran = certify_command("bound", "certify.app.demo_model:digits", "--input-shape", "1,8,8")
+    shown, real = block.splitlines()[1:], ran.out.splitlines()
+    assert shown[0].split() == real[0].split()
+    for ours, theirs in zip(shown[1:], real[1:5], strict=True):
+        assert ours.split("  ")[0] == theirs.split("  ")[0] and ours.split("  ")[-1] and re.findall(r"(?:conv|linear) \S+", ours) == re.findall(r"(?:conv|linear) \S+", theirs)
 
 
 def test_the_demo_output_in_the_readme_is_real():

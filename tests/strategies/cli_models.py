@@ -97,3 +97,41 @@ def no_model() -> int:
 
 def raises() -> nn.Module:
     raise RuntimeError("the user's own defect")
+
+
+class Convolutions(nn.Module):
+    """Seven linear layers of many kinds in a row on (2, 10, 10); one of them is used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(2, 4, 3, padding=1)
+        self.down = nn.Conv2d(4, 4, 3, stride=2, padding=1)
+        self.twin = nn.Conv2d(4, 4, 3, padding=1)
+        self.depthwise = nn.Conv2d(4, 4, (3, 1), padding=(2, 0), dilation=(2, 1), groups=4)
+        self.mirror = nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")
+        self.head = nn.Linear(100, 3)
+
+    def forward(self, x):
+        x = torch.relu(self.down(torch.relu(self.stem(x))))
+        x = torch.relu(self.twin(torch.relu(self.twin(x))))
+        return self.head(torch.relu(self.mirror(self.depthwise(x))).flatten(1))
+
+
+def convolutions() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return Convolutions().eval()
+
+
+def normalised() -> nn.Module:
+    """A convolution with its BatchNorm, and another, as children of one module."""
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        body = nn.Sequential()
+        body.add_module("conv", nn.Conv2d(2, 4, 3, padding=1))
+        body.add_module("norm", nn.BatchNorm2d(4))
+        body.add_module("relu", nn.ReLU())
+        body.add_module("last", nn.Conv2d(4, 3, 3))
+        model = nn.Sequential()
+        model.add_module("body", body)
+        return model.eval()
