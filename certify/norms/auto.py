@@ -24,8 +24,8 @@ _BUDGET = {"fast": 2.5, "balanced": 4.0, "tight": 120.0}  # predicted seconds th
 _GAP = {"fast": 0.035, "balanced": 4e-3, "tight": 0.0}  # the cheapest method that promises this gap will do
 _EXACT = {"fast": 0.02, "balanced": 4.0, "tight": 120.0}  # predicted seconds that the exact norm of an assembled matrix is worth
 _DENSE = {"fast": 1024, "balanced": 4096, "tight": 8192}
-_STEPS = {"fast": 3, "balanced": 12, "tight": 60}
-_SEARCH = {"fast": 0.02, "balanced": 0.3, "tight": 60.0}  # predicted seconds for the lower end
+_STEPS = {"fast": 2, "balanced": 10, "tight": 60}
+_SEARCH = {"fast": 0.02, "balanced": 0.2, "tight": 60.0}  # predicted seconds for the lower end
 _TOLERANCE = {"fast": 0.04, "balanced": 0.015, "tight": 0.0}  # exact sections are left out while the ends are this close
 
 

@@ -13,6 +13,7 @@ from .symbol import Symbol
 
 _FINE = 512  # search frequencies are multiples of pi / 512: integer numerators, one table of phases
 _STEPS = 8
+_LARGE = 256
 _CLOSE = 0.06  # peaks this much below the highest one are not looked at
 _CHUNK = 1 << 23
 
@@ -38,13 +39,17 @@ def find_peaks(symbol: Symbol, count: int = 4) -> list[Peak]:
 
     Cost: about (2 J + 2)^D / 2 + 18 count Gram matrices (D = 2), 4 to 8 products with a vector for each.
     """
-    coarse = tuple(1 if j == 1 else 2 * j + 2 for j in symbol.degrees)
+    large = symbol.a >= _LARGE  # there a matrix costs milliseconds, and the spectrum is flat: look less closely
+    coarse = tuple(1 if j == 1 else 2 * j + (1 if large else 2) for j in symbol.degrees)
     period = tuple(_FINE if n > 1 else 1 for n in coarse)
     points = _half(coarse, period)
     values, vectors = _values(symbol, points, period)
     peaks = []
-    for k in _highest(points, values, coarse, period, count):
-        peaks.append(_refined(symbol, points[k], period, vectors[k], coarse) if max(coarse) > 1 else Peak(tuple(points[k].tolist()), period, vectors[k], float(values[k])))
+    for k in _highest(points, values, coarse, period, min(count, 2) if large else count):
+        if max(coarse) > 1:
+            peaks.append(_refined(symbol, points[k], period, vectors[k], coarse, (3,) if large else (2, 5)))
+        else:
+            peaks.append(Peak(tuple(points[k].tolist()), period, vectors[k], float(values[k])))
     peaks.sort(key=lambda p: -p.value)
     best = peaks[0]
     value, vector = top_eigenpair(symbol.gram(np.array([best.numerators]), period)[0], best.vector)
@@ -79,11 +84,11 @@ def _highest(points: np.ndarray, values: np.ndarray, coarse: tuple[int, ...], pe
     return chosen
 
 
-def _refined(symbol: Symbol, start: np.ndarray, period: tuple[int, ...], vector: np.ndarray, coarse: tuple[int, ...]) -> Peak:
+def _refined(symbol: Symbol, start: np.ndarray, period: tuple[int, ...], vector: np.ndarray, coarse: tuple[int, ...], divisors: tuple[int, ...]) -> Peak:
     free = [i for i, n in enumerate(coarse) if n > 1]
     center, value, hessian = start.astype(np.int64), 0.0, None
     stencil = np.array(list(product((-1, 0, 1), repeat=len(free))), dtype=np.int64)
-    for divide in (2, 5):
+    for divide in divisors:
         size = np.array([max(4, round(2 * _FINE / coarse[i] / divide)) for i in free])
         near = np.tile(center, (len(stencil), 1))
         near[:, free] += stencil * size

@@ -14,7 +14,7 @@ from .eigenpair import lanczos_each, top_eigenpair
 from .pieces import EXACT, Found, Option, Piece
 
 _DELTA = 1e-6  # relative height of a shift above the estimate it comes from
-_NEAR = 3  # failing points per piece around which other options are looked at
+_NEAR, _LARGE = 3, 256  # failing points per piece around which other options are looked at; one for matrices of this size on
 _TRIES = 4  # options that are tried on a piece before the shift rises to the best of them
 _EXACT_PAYS = 1e-4  # relative gain in the eigenvalue from which an exact section is worth its time
 
@@ -73,7 +73,7 @@ def settle(pieces: list[Piece], first: list[Option], shift: float, top: Found | 
 
 def _repair(done: Settled, k: int, piece: Piece, bad: np.ndarray, values: np.ndarray, vectors: np.ndarray, exact: ExactPiece | None, limit: float) -> None:
     default = done.chosen[k]
-    order = np.argsort(-values)[: _NEAR if piece.symbol.a < 256 else 1]
+    order = np.argsort(-values)[: _near(piece)]
     period = piece.period(default)
     best = int(values.argmax())
     found = {default: Found(float(values[best]), bad[best], period, vectors[best])}
@@ -145,6 +145,10 @@ def _estimates(piece: Piece, option: Option, points: np.ndarray) -> tuple[np.nda
         values.append(v)
         vectors.append(x)
     value, vector = np.concatenate(values), np.concatenate(vectors)
-    for j in np.argsort(value)[-_NEAR:]:
+    for j in np.argsort(value)[-_near(piece) :]:
         value[j], vector[j] = top_eigenpair(piece.gram(points[j : j + 1], period)[0], vector[j])
     return value, vector
+
+
+def _near(piece: Piece) -> int:
+    return _NEAR if piece.symbol.a < _LARGE else 1

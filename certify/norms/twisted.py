@@ -83,7 +83,7 @@ def line_ends(map: LinearMap, extra: int, steps: int, exact: ExactFactory | None
     if not symbol.flat.any():
         return Ends(0.0, 0.0, {"by": "zero"})
     peaks = find_peaks(symbol)
-    lower, start = lower_end(map, plane_wave(conv, known, symbol, peaks[0], 0), steps)
+    lower, start = lower_end(map, plane_wave(conv, known, symbol, _highest(peaks, least), 0), steps)
     layout, settled = _settled(conv, known, symbol, peaks, best_layouts(symbol, peaks, least, extra)[:layouts], lower, exact, tolerance)
     ways = [(symbol.a, symbol.slack), *((section.size, section.slack) for section in settled.sections)]
     upper = sqrt_up(max(with_slack(settled.shift, size, slack) for size, slack in ways))
@@ -100,13 +100,20 @@ def _settled(
     best: tuple[Layout, Settled] | None = None
     for layout in layouts:
         sections = exact(conv, plans, symbol, layout.inner) if exact is not None else None
-        top = first_level(layout, peaks, sections)
+        # within the tolerance no section is needed: then the level is known, and no section is looked at before a line fails
+        top = first_level(layout, peaks, sections) if tolerance == 0.0 or lower == 0.0 else None
         level = max(top.value * (1 + 1e-6) if top is not None else TINY, ((1 + tolerance) * lower) ** 2)
         done = settle(layout.lines, layout.options, level, top, sections, math.inf if best is None else best[1].shift)
         best = (layout, done) if done.complete else best
     if best is None:
         raise SoundnessError("no layout of a frequency grid was settled", where=repr(conv), hint="please report this layer: it is a defect of the toolkit")
     return best
+
+
+def _highest(peaks: list[Peak], least: tuple[int, ...]) -> Peak:
+    """The peak whose finite section is likely to be the largest: its value lowered by half its curvature times (pi / N)^2 on each axis."""
+    shrink = np.array([(np.pi / n) ** 2 if n > 1 else 0.0 for n in least])
+    return max(peaks, key=lambda p: p.value + (float(np.diagonal(p.hessian) @ shrink) / 2 if p.hessian is not None else 0.0))
 
 
 def lower_end(map: LinearMap, wave: np.ndarray | None, steps: int) -> tuple[float, np.ndarray | None]:
