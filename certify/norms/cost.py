@@ -23,7 +23,7 @@ _FLOPS = 2.5e10  # large products
 _FACTOR = {0: 3e9, 64: 9e9, 200: 1.8e10}  # complex factorisations of at least this size
 _CALL = 4e-6  # one small factorisation, whatever its size
 _MOVED = 5e9  # bytes per second of matrices that are written and read once
-_SECTIONS = 3  # lines of a hybrid that usually need their exact section
+_SECTIONS = 2  # lines of a hybrid that usually need their exact section
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class Candidate:
 
 def candidates(map: LinearMap, dense_limit: int, steps: int = 0, tolerance: float = 0.0) -> list[Candidate]:
     """The methods that may bound the l2 norm of this map, tightest first. `steps`, `tolerance`: settings of `twisted` and `hybrid`."""
-    found = [Candidate(Dense(dense_limit, memory=8 << 30 if dense_limit > 4096 else 3 << 30), dense_seconds(map), 1e-8)]
     conv = convolution_of(map)
+    limit = dense_limit if conv is not None else max(dense_limit, 4096)  # other maps have no other method
+    found = [Candidate(Dense(limit, memory=8 << 30 if limit > 4096 else 3 << 30), dense_seconds(map), 1e-8)]
     if conv is None:
         return found
     if conv.mode == "zeros":
@@ -63,9 +64,10 @@ def _zero_padded(conv: ConvMap, planned: Callable[..., list[AxisPlan | None]], s
     curved = [0.17 * ((len(plan.shifts) - 1) / plan.period) ** 2 for plan in known]  # what embedding an axis costs, measured
     lines = grid_seconds(conv, plans, None)
     found = [Candidate(Twisted(steps=steps), lines, sum(curved) + 1e-6)]
-    if conv.groups == 1:
-        gap = max(0.6 * (sum(curved) - max(curved)), min(tolerance, sum(curved)))
-        found.append(Candidate(Hybrid(steps=steps, tolerance=tolerance), lines + (1 if tolerance > 0.01 else _SECTIONS) * section_seconds(conv, known), gap + 1e-6))
+    if conv.groups == 1:  # with a tolerance sections are made only where the lines alone would miss it
+        needed = sum(curved) > 0.6 * tolerance
+        gap = (min(tolerance, sum(curved)) if tolerance else 0.6 * sum(curved)) if needed else sum(curved) + 2e-6
+        found.append(Candidate(Hybrid(steps=steps, tolerance=tolerance), lines + _SECTIONS * needed * section_seconds(conv, known), 0.99 * gap))
     for points in (64, 32, 16):
         factor = math.prod(1 / math.cos(math.pi * (len(p.shifts) - 1) / (2 * max(points, 2 * len(p.shifts)))) for p in known)
         found.append(Candidate(AnySize(points), grid_seconds(conv, plans, points), factor - 1 + sum(curved)))

@@ -11,9 +11,12 @@ class LineGram:
     """G(w) for w_inner free and the other frequencies fixed (w = pi numerators / period; the entries at `inner` are ignored).
 
     G = H_0 + sum over inner lags l > 0 of (exp(i w l) H_l + its adjoint) = H_0 + sum_l (cos(w l) E_l + sin(w l) O_l) with the Hermitian
-    E_l = H_l + H_l*, O_l = i (H_l - H_l*), which are made once from the real lag products of the symbol. Rounding: beside what `Symbol.slack`
-    counts for one sum over all lags, a term meets one more product with a phase, one more sum of at most 2 J terms and the sum E_l or O_l; the slack
-    of the symbol counts 2 L + 8 roundings for it.
+    E_l = H_l + H_l*, O_l = i (H_l - H_l*), which are made once from the real lag products of the symbol.
+
+    Rounding: a term is a product of K roundings in its lag product, one in C + C' or C' - C, then a phase and a sum over the m lags of its inner
+    length (terms of other lengths are exact zeros), then a phase and a sum over r rows. The lags are a product set, so m r = 2 L - 1 and
+    m + r <= 2 L: at most K + 2 L + 4 roundings, of which `Symbol.slack` counts K + 2 L + 8; the phases of both steps together are
+    within 9 D u of the true one.
     """
 
     def __init__(self, symbol: Symbol, inner: int, numerators: tuple[int, ...], period: tuple[int, ...]):

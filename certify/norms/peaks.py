@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from .eigenpair import lanczos_each, rayleigh_each, top_eigenpair
+from .eigenpair import lanczos_each, top_eigenpair
 from .symbol import Symbol
 
 _FINE = 512  # search frequencies are multiples of pi / 512: integer numerators, one table of phases
@@ -92,7 +92,7 @@ def _refined(symbol: Symbol, start: np.ndarray, period: tuple[int, ...], vector:
         size = np.array([max(4, round(2 * _FINE / coarse[i] / divide)) for i in free])
         near = np.tile(center, (len(stencil), 1))
         near[:, free] += stencil * size
-        values, vectors = rayleigh_each(symbol.gram(near, period), np.tile(vector, (len(near), 1)), 4)
+        values, vectors = lanczos_each(symbol.gram(near, period), 6, np.tile(vector, (len(near), 1)))
         k = int(values.argmax())
         vector = vectors[k]
         step, curvature = _newton(stencil, values)

@@ -15,7 +15,7 @@ from itertools import product
 
 import numpy as np
 
-from .eigenpair import rayleigh_each
+from .eigenpair import lanczos_each
 from .line import LineGram
 from .symbol import Symbol
 
@@ -105,14 +105,14 @@ class Piece:
             columns.append([8 * k + t, 8 * k + 8 + t])
         return np.concatenate([np.stack(c, axis=1) for c in product(*columns)])
 
-    def estimates(self, frequencies: np.ndarray, vectors: np.ndarray, options: list[Option], steps: int = 3) -> dict[Option, Found]:
+    def estimates(self, frequencies: np.ndarray, vectors: np.ndarray, options: list[Option], steps: int = 4) -> dict[Option, Found]:
         """For each option an estimate of the largest eigenvalue near the given frequencies (w / pi, rows) with their top vectors."""
         found: dict[Option, Found] = {}
         for option in options:
             near = self.beside(frequencies, option)
             period = self.period(option)
             start = np.tile(vectors, (len(near) // len(vectors), 1))
-            values, tops = rayleigh_each(self.gram(near, period), start, steps)
+            values, tops = lanczos_each(self.gram(near, period), steps, start)
             k = int(values.argmax())
             found[option] = Found(float(values[k]), near[k], period, tops[k])
         return found

@@ -9,12 +9,14 @@ from typing import Protocol
 
 import numpy as np
 
+from ..core.errors import SoundnessError
 from .cholesky import chunk_rows, unfinished
 from .eigenpair import lanczos_each, top_eigenpair
 from .pieces import EXACT, Found, Option, Piece
 
 _DELTA = 1e-6  # relative height of a shift above the estimate it comes from
 _NEAR, _LARGE = 3, 256  # failing points per piece around which other options are looked at; one for matrices of this size on
+_MOST = 60  # the shift is then a million million times the estimate: the library is broken
 _TRIES = 4  # options that are tried on a piece before the shift rises to the best of them
 _EXACT_PAYS = 1e-4  # relative gain in the eigenvalue from which an exact section is worth its time
 
@@ -44,11 +46,14 @@ class Settled:
     complete: bool = True
 
 
-def settle(pieces: list[Piece], first: list[Option], shift: float, top: Found | None, exact: ExactPiece | None = None, limit: float = math.inf) -> Settled:
+def settle(
+    pieces: list[Piece], first: list[Option], shift: float, top: Found | None, exact: ExactPiece | None = None, limit: float = math.inf, enough: float = 0.0,
+) -> Settled:  # fmt: skip
     """Factorise every piece at `shift` with its `first` option; give the failing ones, worst first, other options before the shift rises.
 
     What is proved: for each piece, shift I - Gh has a finite Cholesky factor at every point of its chosen option (a success at a smaller
     shift is one at a larger shift), or `exact` proved its section below the shift. Estimates only choose.
+    Sections are asked only for what would lift the shift above `enough`.
     Given up (not `complete`: nothing is proved) as soon as the shift would rise above `limit`: another layout is known to be better.
     """
     done = Settled(shift, top, list(first), complete=shift <= limit)
@@ -63,7 +68,7 @@ def settle(pieces: list[Piece], first: list[Option], shift: float, top: Found | 
         else:
             piece.forget()
     for _, k, bad, values, vectors in sorted(failing, key=lambda row: (-row[0], row[1])):
-        _repair(done, k, pieces[k], bad, values, vectors, exact, limit)
+        _repair(done, k, _Options(pieces[k], done.chosen[k], bad, values, vectors, done.shift, exact, enough), limit)
         pieces[k].forget()
         if done.shift > limit:
             done.complete = False
@@ -71,55 +76,69 @@ def settle(pieces: list[Piece], first: list[Option], shift: float, top: Found | 
     return done
 
 
-def _repair(done: Settled, k: int, piece: Piece, bad: np.ndarray, values: np.ndarray, vectors: np.ndarray, exact: ExactPiece | None, limit: float) -> None:
-    default = done.chosen[k]
-    order = np.argsort(-values)[: _near(piece)]
-    period = piece.period(default)
-    best = int(values.argmax())
-    found = {default: Found(float(values[best]), bad[best], period, vectors[best])}
-    left = {default: bad}
-    sections: dict[Option, Exact] = {}
-    if found[default].value > done.shift:
-        others = [o for o in piece.options() if o != default]
-        found |= piece.estimates(bad[order] / np.array(period), vectors[order], others)
-        least = min(f.value for f in found.values())
-        if exact is not None and least > done.shift * (1 + _EXACT_PAYS):
-            sections[EXACT] = exact(piece)
-            found[EXACT] = sections[EXACT].estimate()
-            if found[EXACT].value > least * (1 - _EXACT_PAYS):
-                del found[EXACT]
-    delta, tried = _DELTA, 0
-    while True:
-        candidates = found if tried < _TRIES else {o: f for o, f in found.items() if o in left or o == EXACT}
-        option = min(candidates, key=lambda o: (candidates[o].value, o))
-        raised = found[option].value * (1 + delta)
+def _repair(done: Settled, k: int, options: _Options, limit: float) -> None:
+    """Settle one failing piece: the option of the lowest estimate, then the next, then a higher shift."""
+    delta = _DELTA
+    for tried in range(_MOST):
+        option, found = options.lowest(tried, done.shift)
+        raised = found.value * (1 + delta)
         if raised > done.shift:
-            done.shift, done.top, done.piece = raised, found[option], piece
+            done.shift, done.top, done.piece = raised, found, options.piece
             if raised > limit:
                 return
-        if option == EXACT:
-            ok = sections[EXACT].below(done.shift)
-            still = None
-        else:
-            still = failing_points(piece, option, done.shift, left.get(option))
-            ok = len(still) == 0
-        if ok:
+        if options.below(option, done.shift):
             done.chosen[k] = option
-            if option == EXACT:
-                done.sections.append(sections[EXACT])
+            if option == EXACT and options.section is not None:
+                done.sections.append(options.section)
             return
-        tried, delta = tried + 1, 2 * delta  # growing: the loop ends
-        if still is not None:
-            left[option] = still
-            values, vectors = _estimates(piece, option, still)
-            best = int(values.argmax())
-            found[option] = Found(max(float(values[best]), done.shift), still[best], piece.period(option), vectors[best])
-        else:
-            found[option] = Found(max(found[option].value, done.shift), *_where(found[option]))
+        delta *= 2  # growing: the loop ends
+    raise SoundnessError("a Cholesky factorisation fails far above the largest eigenvalue", where=f"line {k} of {len(done.chosen)}", found=f"shift {done.shift!r}")
 
 
-def _where(found: Found) -> tuple[np.ndarray, tuple[int, ...], np.ndarray]:
-    return found.numerators, found.period, found.vector
+class _Options:
+    """The options of a failing piece with an estimate for each, which failed attempts correct; the exact section joins when every grid seems too high."""
+
+    def __init__(
+        self, piece: Piece, first: Option, bad: np.ndarray, values: np.ndarray, vectors: np.ndarray, shift: float, exact: ExactPiece | None, enough: float
+    ):  # fmt: skip
+        self.piece, self.section, self.enough = piece, None if exact is None else exact(piece), enough
+        period, best = piece.period(first), int(values.argmax())
+        self.found = {first: Found(float(values[best]), bad[best], period, vectors[best])}
+        self.left = {first: bad}  # the points of an option that were not factorised yet
+        if self.found[first].value > shift:
+            near = np.argsort(-values)[: _near(piece)]
+            others = [o for o in piece.options() if o != first]
+            self.found |= piece.estimates(bad[near] / np.array(period), vectors[near], others)
+
+    def lowest(self, tried: int, shift: float) -> tuple[Option, Found]:
+        """The most promising option; after `_TRIES` grids (one beside a section) only those that were tried, and the section.
+
+        Estimates of grids are too low rather than too high: where one has failed, or all are above the shift, the section is asked.
+        """
+        if self.section is not None and EXACT not in self.found:
+            lowest = min(f.value for o, f in self.found.items() if o in self.left or tried == 0)
+            if lowest > max(shift, self.enough) * (1 + _EXACT_PAYS) or (tried > 0 and shift >= self.enough):
+                self.found[EXACT] = self.section.estimate()
+        candidates = self.found if tried < (_TRIES if self.section is None else 1) else {o: f for o, f in self.found.items() if o in self.left or o == EXACT}
+        option = min(candidates, key=lambda o: (candidates[o].value, o))
+        return option, self.found[option]
+
+    def below(self, option: Option, shift: float) -> bool:
+        """Whether the option is proved at this shift; if not, its estimate rises to the shift at least."""
+        old = self.found[option]
+        if option == EXACT:
+            if self.section is not None and self.section.below(shift):
+                return True
+            self.found[option] = Found(max(old.value, shift), old.numerators, old.period, old.vector)
+            return False
+        bad = failing_points(self.piece, option, shift, self.left.get(option))
+        if not len(bad):
+            return True
+        self.left[option] = bad
+        values, vectors = _estimates(self.piece, option, bad)
+        best = int(values.argmax())
+        self.found[option] = Found(max(float(values[best]), shift), bad[best], self.piece.period(option), vectors[best])
+        return False
 
 
 def failing_points(piece: Piece, option: Option, shift: float, points: np.ndarray | None = None) -> np.ndarray:

@@ -100,10 +100,11 @@ def _settled(
     best: tuple[Layout, Settled] | None = None
     for layout in layouts:
         sections = exact(conv, plans, symbol, layout.inner) if exact is not None else None
-        # within the tolerance no section is needed: then the level is known, and no section is looked at before a line fails
-        top = first_level(layout, peaks, sections) if tolerance == 0.0 or lower == 0.0 else None
-        level = max(top.value * (1 + 1e-6) if top is not None else TINY, ((1 + tolerance) * lower) ** 2)
-        done = settle(layout.lines, layout.options, level, top, sections, math.inf if best is None else best[1].shift)
+        enough = ((1 + tolerance) * lower) ** 2 if tolerance > 0.0 else 0.0  # up to here grids will do, above it sections are asked
+        top = first_level(layout, peaks, sections if enough == 0.0 else None)
+        level = top.value * (1 + 1e-6) if top is not None else TINY
+        level = max(min(level, enough) if enough > 0.0 else level, lower * lower)
+        done = settle(layout.lines, layout.options, level, top, sections, math.inf if best is None else best[1].shift, enough)
         best = (layout, done) if done.complete else best
     if best is None:
         raise SoundnessError("no layout of a frequency grid was settled", where=repr(conv), hint="please report this layer: it is a defect of the toolkit")

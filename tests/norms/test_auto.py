@@ -21,7 +21,7 @@ def big(co: int, ci: int, n: int, k: int = 3, stride: int = 1, groups: int = 1, 
 
 def choice(layer: Layer, effort: str = "balanced") -> str:
     """The upper end's method that `auto` takes, without running it."""
-    usable = [(k, c) for k, c in enumerate(candidates(layer.map, 4096)) if not c.method.supports(layer.map)]
+    usable = [(k, c) for k, c in enumerate(candidates(layer.map, 4096, 10, 0.018)) if not c.method.supports(layer.map)]
     return dict(usable)[Auto(effort)._choice(layer.map, usable)[0]].method.name
 
 

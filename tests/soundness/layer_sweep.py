@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from strategies.layers import Layer, seeded  # noqa: E402
+from strategies.layers import Layer, seeded, wide  # noqa: E402
 from truth.norms import dense_matrix, encloses, matrix_norm, scale_of  # noqa: E402
 
 from certify.norms.base import NormMethod, methods  # noqa: E402
@@ -46,12 +46,12 @@ def violations(layer: Layer, chosen: Mapping[str, NormMethod]) -> tuple[list[str
     return wrong, checked, ratio
 
 
-def sweep(cases: int, seed: int, chosen: Mapping[str, NormMethod] | None = None, limit: int = 60, report=sys.stdout.write) -> tuple[int, int, list[float]]:
+def sweep(cases: int, seed: int, chosen: Mapping[str, NormMethod] | None = None, limit: int = 60, report=sys.stdout.write, make=seeded) -> tuple[int, int, list[float]]:
     """(violations, enclosures checked, ratios of auto) over layers number seed * 10^9 + 0 .. cases - 1."""
     chosen = methods() if chosen is None else chosen
     bad, total, ratios = 0, 0, []
     for case in range(cases):
-        layer = seeded(seed * 10**9 + case, limit)
+        layer = make(seed * 10**9 + case, limit)
         wrong, checked, ratio = violations(layer, chosen)
         total += checked
         ratios.append(ratio)
@@ -67,11 +67,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--methods", default="", help="comma-separated names; all by default")
     parser.add_argument("--limit", type=int, default=60, help="largest number of rows or columns of a case")
+    parser.add_argument("--wide", action="store_true", help="up to 70 channels, --limit at least 300")
     options = parser.parse_args()
     torch.set_num_threads(1)
     chosen = {name: method for name, method in methods().items() if not options.methods or name in options.methods.split(",")}
     began = time.process_time()
-    bad, total, ratios = sweep(options.cases, options.seed, chosen, options.limit)
+    bad, total, ratios = sweep(options.cases, options.seed, chosen, options.limit, make=wide if options.wide else seeded)
     seconds = time.process_time() - began
     worst, median = max(ratios), float(np.median(ratios))
     ratio = f"auto/truth median {median:.8f} worst {worst:.4f}"

@@ -160,6 +160,29 @@ def seeded(seed: int, limit: int = 150) -> Layer:
     return random_layer(lambda low, high: int(rng.integers(low, high + 1)), limit)
 
 
+def wide(seed: int, limit: int = 500) -> Layer:
+    """A layer with up to 70 channels: matrices of the size at which the frequency methods change their factorisations and products."""
+    rng = np.random.default_rng(seed)
+    dims, groups = int(rng.integers(1, 3)), (1, 1, 2)[rng.integers(3)]
+    channels, kernel = rng.integers(4, 71, 2), tuple(int(k) for k in rng.integers(1, (6, 4)[dims - 1], dims))
+    stride, dilation = (int(rng.choice([1, 1, 2])) for _ in range(2))
+    n = int(rng.integers(2, (12, 5)[dims - 1]))
+    low = int(rng.integers(0, max(kernel) + 1))
+    span = dilation * (max(kernel) - 1) + 1
+    transposed = bool(rng.integers(4) == 0)
+    spatial = (n if transposed else max(n, span - 2 * low),) * dims
+    padding = ((min(low, ((n - 1) * stride + span - 1) // 2) if transposed else low,) * 2,) * dims
+    shape = (groups * int(channels[0]), int(channels[1]), *kernel)
+    op, extra = ("conv_transpose", (0,) * dims) if transposed else ("conv", ())
+    layer = Layer(op, np.zeros(shape), spatial, (stride,) * dims, (dilation,) * dims, padding, groups, "zeros", extra)
+    if transposed and any((m - 1) * stride - low_ - high + dilation * (k - 1) + 1 < 1 for m, k, (low_, high) in zip(spatial, kernel, padding)):
+        return wide(seed + 1, limit)
+    if max(layer.map.input_size, layer.map.output_size) > limit * groups:
+        return wide(seed + 1, limit)
+    weight = random_weight(lambda a, b: int(rng.integers(a, b + 1)), shape, groups)
+    return Layer(layer.op, weight, spatial, layer.stride, layer.dilation, padding, groups, "zeros", layer.output_padding)
+
+
 def conv_layer(weight, n, stride=1, padding=0, dilation=1, groups=1, mode="zeros") -> Layer:
     """A convolution with the same numbers on every axis; `padding` an integer or a (low, high) pair."""
     weight = np.asarray(weight, dtype=np.float64)
