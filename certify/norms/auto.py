@@ -23,6 +23,7 @@ _TIGHT = {"fast": 1e-2, "balanced": 1e-5, "tight": 1e-7}  # stop as soon as the 
 _BUDGET = {"fast": 2.5, "balanced": 6.0, "tight": 120.0}  # predicted seconds that one layer may cost
 _GAP = {"fast": 0.035, "balanced": 5e-4, "tight": 0.0}  # the cheapest method that promises this gap will do
 _EXACT = {"fast": 0.02, "balanced": 4.0, "tight": 120.0}  # predicted seconds that the exact norm of an assembled matrix is worth
+_GROUPS = {"fast": 0.02, "balanced": 0.2, "tight": 120.0}  # the same where only the groups are that small
 _DENSE = {"fast": 1024, "balanced": 4096, "tight": 8192}
 _STEPS = {"fast": 2, "balanced": 10, "tight": 60}
 _SEARCH = {"fast": 0.02, "balanced": 0.2, "tight": 60.0}  # predicted seconds for the lower end
@@ -97,7 +98,7 @@ class Auto(NormMethod):
         exact = [k for k, c in usable if small and isinstance(c.method, Dense) and c.seconds <= _EXACT[self.effort]]
         if exact:
             return exact[0], "the assembled matrix is small enough for its exact norm"
-        affordable = [(k, c) for k, c in usable if c.seconds <= budget]
+        affordable = [(k, c) for k, c in usable if c.seconds <= budget and (small or not isinstance(c.method, Dense) or c.seconds <= _GROUPS[self.effort])]
         good = [(c.seconds, k) for k, c in affordable if c.gap <= _GAP[self.effort]]
         if good:
             return min(good)[1], f"the cheapest with a predicted gap of at most {100 * _GAP[self.effort]:.2g} %"

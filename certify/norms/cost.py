@@ -66,8 +66,8 @@ def _zero_padded(conv: ConvMap, planned: Callable[..., list[AxisPlan | None]], s
     found = [Candidate(Twisted(steps=steps), lines, sum(curved) + 1e-6)]
     if conv.groups == 1:  # with a tolerance sections are made only where the lines alone would miss it
         needed = sum(curved) > 0.6 * tolerance
-        gap = (min(tolerance, sum(curved)) if tolerance else 0.6 * sum(curved)) if needed else sum(curved) + 2e-6
-        found.append(Candidate(Hybrid(steps=steps, tolerance=tolerance), lines + _SECTIONS * needed * section_seconds(conv, known), 0.99 * gap))
+        gap = 0.99 * (min(tolerance, sum(curved)) if tolerance else 0.6 * sum(curved)) if needed else sum(curved) + 2e-6
+        found.append(Candidate(Hybrid(steps=steps, tolerance=tolerance), lines + _SECTIONS * needed * section_seconds(conv, known), gap))
     for points in (64, 32, 16):
         factor = math.prod(1 / math.cos(math.pi * (len(p.shifts) - 1) / (2 * max(points, 2 * len(p.shifts)))) for p in known)
         found.append(Candidate(AnySize(points), grid_seconds(conv, plans, points), factor - 1 + sum(curved)))
