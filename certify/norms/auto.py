@@ -21,7 +21,7 @@ from .product import Product
 EFFORTS = ("fast", "balanced", "tight")
 _TIGHT = {"fast": 1e-2, "balanced": 1e-5, "tight": 1e-7}  # stop as soon as the ends are this close
 _BUDGET = {"fast": 2.5, "balanced": 6.0, "tight": 120.0}  # predicted seconds that one layer may cost
-_GAP = {"fast": 0.035, "balanced": 5e-4, "tight": 0.0}  # the cheapest method that promises this gap will do
+_GAP = {"fast": 0.035, "balanced": 5e-4, "tight": 2e-6}  # the cheapest method that promises this gap will do
 _EXACT = {"fast": 0.02, "balanced": 4.0, "tight": 120.0}  # predicted seconds that the exact norm of an assembled matrix is worth
 _GROUPS = {"fast": 0.02, "balanced": 0.2, "tight": 120.0}  # the same where only the groups are that small
 _DENSE = {"fast": 1024, "balanced": 4096, "tight": 8192}
@@ -36,7 +36,7 @@ class Auto(NormMethod):
 
     l1, linf: `induced` (exact). l2: closed forms first (`diagonal`, `frobenius`, sqrt(l1 linf)), then one of `dense`, `hybrid`, `twisted`, `fft`,
     `any_size`, `fantastic_four`, `copied_padding`, `product`: the exact one where the assembled matrix is small enough, else the cheapest whose
-    predicted gap is good enough for `effort` (3.5 %, 0.05 %, 0), else the tightest within the budget (2.5 s, 6 s, 120 s), else the cheapest. A lower
+    predicted gap is good enough for `effort` (3.5 %, 0.05 %, 0.0002 %), else the tightest within the budget (2.5 s, 6 s, 120 s), else the cheapest. A lower
     end by Lanczos comes with it. It stops when the two ends are close enough. `evidence["tried"]` lists every method with its ends and seconds,
     `evidence["plan"]` every candidate with its predicted seconds and gap, and why it was or was not taken; `NormBound.table()` prints both.
 

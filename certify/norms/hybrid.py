@@ -17,7 +17,7 @@ class Hybrid(NormMethod):
 
     The section is what every inner embedding contains, so the bound is at most that of `twisted` with the same outer grid; only the outer axes
     pay for their embedding. A line is first tried as a grid; the exact section follows where every twist stays above the level of the others.
-    One axis (1-D convolutions): the bound is ||A|| itself.
+    One axis (1-D convolutions): the section is A itself, and the bound is about 1e-4 above its norm.
 
     Hypotheses: zero padding, one group (grouped layers: `twisted` or `dense`); the blocks of one section fit `memory` bytes.
 

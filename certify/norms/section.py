@@ -24,7 +24,7 @@ from .pieces import Found, Piece
 from .polyphase import AxisPlan, column_phases, sections_of
 from .symbol import Symbol, phases
 
-_LANCZOS = 40
+_LANCZOS = 60
 
 
 @dataclass(eq=False)
@@ -166,7 +166,7 @@ class Section:
                     break
             beta.append(size)
             v = w / size
-        return value + min(0.25 * residual, 1e-3 * value)
+        return value + min(0.25 * residual, 3e-4 * value)
 
 
 class LineSections:

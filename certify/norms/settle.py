@@ -18,6 +18,7 @@ _DELTA = 1e-6  # relative height of a shift above the estimate it comes from
 _NEAR, _LARGE = 3, 256  # failing points per piece around which other options are looked at; one for matrices of this size on
 _MOST = 60  # the shift is then a million million times the estimate: the library is broken
 _TRIES = 4  # options that are tried on a piece before the shift rises to the best of them
+_SECTION_STEP = 1e-4  # how much higher a failed section is tried again, at least
 _EXACT_PAYS = 1e-4  # relative gain in the eigenvalue from which an exact section is worth its time
 
 class Exact(Protocol):
@@ -129,7 +130,7 @@ class _Options:
         if option == EXACT:
             if self.section is not None and self.section.below(shift):
                 return True
-            self.found[option] = Found(max(old.value, shift), old.numerators, old.period, old.vector)
+            self.found[option] = Found(max(old.value, shift) * (1 + _SECTION_STEP), old.numerators, old.period, old.vector)  # a factorisation is dear here
             return False
         bad = failing_points(self.piece, option, shift, self.left.get(option))
         if not len(bad):

@@ -177,7 +177,7 @@ def test_sections_against_their_definition(layer: Layer, seed: int):
             top = float(np.linalg.eigvalsh(gram)[-1])
             assert abs(top - truth) <= 1e-11 * max(truth, 1e-3) and len(gram) == section.size and section.slack < 1e-10
             assert section.below(truth * (1 + 1e-9) + 1e-12) and not section.below(truth * (1 - 1e-9) - 1e-12)
-            assert section.largest() <= truth * (1 + 1.1e-3) + 1e-12
+            assert section.largest() <= truth * (1 + 3.1e-4) + 1e-12
     assert math.ldexp(math.sqrt(worst), scale_of(layer)) >= true_norm(layer) * (1 - 1e-12)
 
 
@@ -280,7 +280,7 @@ def test_targets_on_fixed_layers():
 def test_one_axis_is_exact_with_sections():
     for seed in range(5):
         layer = conv_layer(np.random.default_rng(seed).standard_normal((4, 5, 7)), n=20, padding=3, stride=1 + seed % 2, dilation=1 + seed % 3)
-        assert true_norm(layer) <= Hybrid().enclose(layer.map).upper <= true_norm(layer) * (1 + 1e-5)
+        assert true_norm(layer) <= Hybrid().enclose(layer.map).upper <= true_norm(layer) * (1 + 2e-4)
 
 
 def test_what_they_refuse():
