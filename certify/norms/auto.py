@@ -9,7 +9,9 @@ from typing import Any
 from ..core.errors import HypothesisError
 from ..linear.base import LinearMap
 from ..linear.compose import Composition
+from .any_size import AnySize
 from .base import Ends, NormBound, NormMethod
+from .copied_padding import CopiedPadding
 from .cost import Candidate, application_seconds, candidates
 from .dense import Dense
 from .diagonal import Diagonal
@@ -80,7 +82,7 @@ class Auto(NormMethod):
         if run.open():
             affordable = min(_STEPS[self.effort], max(2, int(_SEARCH[self.effort] / application_seconds(map)) // 2))
             found = candidates(map, _DENSE[self.effort], affordable, _TOLERANCE[self.effort])
-            run.plan = [{"method": c.method.name, "predicted": round(c.seconds, 4), "gap": c.gap, "why": c.method.supports(map)} for c in found]
+            run.plan = [{"method": c.method.name, "variant": variant(c.method), "predicted": round(c.seconds, 4), "gap": c.gap, "why": c.method.supports(map)} for c in found]
             usable = [(k, c) for k, c in enumerate(found) if not run.plan[k]["why"]]
             if usable:
                 k, why = self._choice(map, usable)
@@ -105,6 +107,11 @@ class Auto(NormMethod):
         if affordable:
             return min((c.gap, c.seconds, k) for k, c in affordable)[2], f"the tightest within {budget:g} s"
         return min((c.seconds, k) for k, c in usable)[1], f"the cheapest; nothing is predicted to fit {budget:g} s"
+
+
+def variant(method: NormMethod) -> str:
+    """What tells two candidates of one method apart."""
+    return f"{method.points} points" if isinstance(method, AnySize) else f"by {method.inner}" if isinstance(method, CopiedPadding) else ""
 
 
 class _Run:

@@ -14,7 +14,7 @@ from .gram_matrix import frobenius_up, gram_matrix, memory_needed
 from .majorant import majorant_up
 from .search import quotient_down, top_of_gram
 
-_STEPS = 60
+_STEPS, _MORE, _FEW = 60, 200, 2500  # Lanczos steps; more where a step is cheap: long thin maps have crowded spectra
 _SMALL = 300  # below it all eigenvalues of the Gram matrix cost less than a search
 
 
@@ -64,11 +64,12 @@ def _block_ends(block: LinearMap) -> tuple[float, float]:
         x, estimate = vectors[:, -1], float(values[-1])
         v = block.adjoint(x.reshape(1, *block.output_shape))[0] if rows else x.reshape(block.input_shape)
     else:
-        x, lam, residual = top_of_gram(gram, _STEPS)
+        x, lam, residual = top_of_gram(gram, _MORE if block.size < _FEW else _STEPS)
         v = block.adjoint(x.reshape(1, *block.output_shape))[0] if rows else x.reshape(block.input_shape)
         # the search is converged to about residual / (4 lam); a bad one only costs time, the proof does not use it
-        estimate = lam * (1 + max(1e-7, residual / (4 * lam))) if lam > 0 else None
+        estimate = lam * (1 + max(1e-7, min(residual / (4 * lam), 5e-5))) if lam > 0 else None
     upper = room(sqrt_up(max_eigenvalue_upper(gram, estimate, radius)))
     if block.entry_sums > 1:
-        upper = add_up(upper, mul_up(2.0 * gamma(block.entry_sums), majorant_up(block, "l2")))
+        majorant = majorant_up(block, "l2")  # weights that cancel leave an entry known to within the rounding of their sum, and a checker to within its root
+        upper = max(add_up(upper, mul_up(2.0 * gamma(block.entry_sums), majorant)), mul_up(2.0**-24, majorant))
     return quotient_down(block, v), upper

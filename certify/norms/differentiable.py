@@ -84,8 +84,7 @@ def norm_bound(
     >>> round(value.item(), 4), [round(x, 4) for x in layer.weight.grad[0].tolist()]
     (5.0, [0.6, 0.8])
     """
-    if not isinstance(layer, LINEAR_LAYERS):
-        raise UnsupportedLayerError("there is no differentiable bound for this layer", where=type(layer).__name__, expected=", ".join(kind.__name__ for kind in LINEAR_LAYERS))
+    _require_layer(layer)
     with parametrize.cached():  # one value of a parametrized weight for the bound and for the gradient
         weight = weight_of(layer)
         stored = weight.detach().cpu().double().numpy().copy()
@@ -104,6 +103,14 @@ def norm_bound(
         return value, fresh
     direction, after = _gradient(map, fresh)
     return _Anchored.apply(weight, value, torch.from_numpy(direction).to(weight)), after  # type: ignore[no-untyped-call]
+
+
+def _require_layer(layer: nn.Module) -> None:
+    if torch.compiler.is_compiling():
+        why = "a certificate calls LAPACK and branches on its numbers: no compiler can trace it"
+        raise HypothesisError("norm_bound cannot run inside torch.compile", found=why, hint="call it outside the compiled function, or wrap the call in torch.compiler.disable")
+    if not isinstance(layer, LINEAR_LAYERS):
+        raise UnsupportedLayerError("there is no differentiable bound for this layer", where=type(layer).__name__, expected=", ".join(kind.__name__ for kind in LINEAR_LAYERS))
 
 
 def _reused(state: NormState | None, map: LinearMap, stored: np.ndarray, drift: float) -> NormState | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..core.rounding import div_down, gamma, mul_down, mul_up, sqrt_down, sqrt_up, up
+from ..core.rounding import div_down, gamma, mul_down, sqrt_down, sqrt_up, up
 from ..linear.base import LinearMap
-from .base import TINY, Ends, NormMethod
+from .base import TINY, Ends, NormMethod, room
 from .majorant import SUM_ROOM, not_single_weights
 
 
@@ -36,4 +36,4 @@ class Frobenius(NormMethod):
         squared_up = up(top * up(1.0 + SUM_ROOM * gamma(count)) + TINY)
         squared_down = max(0.0, mul_down(top, 1.0 - SUM_ROOM * gamma(count)) - TINY)
         lower = div_down(sqrt_down(squared_down), sqrt_up(float(blocks[0].size)))
-        return Ends(lower, sqrt_up(squared_up), {"by": "frobenius"}, {"room": mul_up(SUM_ROOM, gamma(count))})
+        return Ends(lower, room(sqrt_up(squared_up)), {"by": "frobenius"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..core.cholesky import substitution
 from ..linear.base import LinearMap
 from .base import Ends, NormMethod
 from .polyphase import embedding_plan, require_convolution
@@ -15,7 +16,7 @@ from .twisted import line_ends, not_zero_padded
 class Hybrid(NormMethod):
     """||A|| <= max over lines w_outer of min(||B(w_outer)||, max_k ||F(w_outer, (2 pi k + theta) / n)||), B the finite section along one axis.
 
-    The section is what every inner embedding contains, so the bound is at most that of `twisted` with the same outer grid; only the outer axes
+    The section is what every inner embedding contains, so no grid along the line can be lower (up to the 1e-4 of its search); only the outer axes
     pay for their embedding. A line is first tried as a grid; the exact section follows where every twist stays above the level of the others.
     One axis (1-D convolutions): the section is A itself, and the bound is about 1e-4 above its norm.
 
@@ -32,7 +33,7 @@ class Hybrid(NormMethod):
     extra: int = 0
     steps: int = 0
     tolerance: float = 0.0
-    memory: int = 2 << 30
+    memory: int = 3 << 28
 
     def _refuses(self, map: LinearMap, norm: str) -> str:
         reason = not_zero_padded(map)
@@ -45,7 +46,8 @@ class Hybrid(NormMethod):
         return f"a section needs about {needed >> 20} MiB, above the limit of {self.memory >> 20} MiB" if needed > self.memory else ""
 
     def _ends(self, map: LinearMap, norm: str) -> Ends:
-        return line_ends(map, self.extra, self.steps, line_sections, self.tolerance)
+        sections = line_sections if substitution() else None  # without it a section cannot be factorised
+        return line_ends(map, self.extra, self.steps, sections, self.tolerance)
 
 
 def section_bytes(map: LinearMap) -> int:

@@ -24,6 +24,9 @@ _PRICE = 2e-5  # relative loss per extra outer period: more lines cost time
 _RESOLUTION = 1 - 1.0 / QUARTERS  # twists come in eighths of a turn: a peak is at least this share of half a step away from the grid
 
 
+Split = tuple[np.ndarray, np.ndarray, float]
+
+
 @dataclass(frozen=True, eq=False)
 class Layout:
     """`lines` along the axis `inner`, each with a first option; outer grid `period`, `twist` (0 or 1, units of pi; 1 and 0 at the inner axis)."""
@@ -39,12 +42,13 @@ def best_layouts(symbol: Symbol, peaks: list[Peak], least: tuple[int, ...], extr
     """The layouts whose lines look lowest at all peaks, best first; `extra`: inner periods above the least one that each line may try."""
     ranked: list[tuple[float, int, tuple[tuple[int, int], ...]]] = []
     for inner in range(symbol.dims):
-        if least[inner] == 1 and max(least) > 1:
-            continue  # nothing to choose along it
+        if 2 * least[inner] < max(least):
+            continue  # nothing to choose along it, or too many lines beside it
+        splits = [_split(peak, inner) for peak in peaks]
         outer = [[(1, 0)] if i == inner or n == 1 else [(n + e, t) for e in range(_OUTER + 1) for t in (0, 1)] for i, n in enumerate(least)]
         for choice in product(*outer):
             price = 1 + _PRICE * sum(n - low for i, ((n, _), low) in enumerate(zip(choice, least)) if i != inner)
-            value = max(_predicted(peak, inner, choice, least[inner]) for peak in peaks) * price
+            value = max(_predicted(peak, split, inner, choice, least[inner]) for peak, split in zip(peaks, splits)) * price
             ranked.append((value, inner, choice))
     layouts = [_layout(symbol, peaks, least, extra, inner, choice) for _, inner, choice in sorted(ranked)[: _LOOKED_AT if symbol.a < 256 else 1]]
     if len(layouts) == 1:
@@ -57,10 +61,11 @@ def best_layouts(symbol: Symbol, peaks: list[Peak], least: tuple[int, ...], extr
 def _layout(symbol: Symbol, peaks: list[Peak], least: tuple[int, ...], extra: int, inner: int, choice: tuple[tuple[int, int], ...]) -> Layout:
     period, twist = tuple(n for n, _ in choice), tuple(t for _, t in choice)
     lines = outer_lines(symbol, inner, period, twist, least, extra)
-    return Layout(inner, period, twist, lines, [_first_option(line, peaks, inner) for line in lines])
+    splits = [_split(peak, inner) for peak in peaks]
+    return Layout(inner, period, twist, lines, [_first_option(line, splits, peaks, inner) for line in lines])
 
 
-def _split(peak: Peak, inner: int) -> tuple[np.ndarray, np.ndarray, float]:
+def _split(peak: Peak, inner: int) -> Split:
     """(S, H_io / H_ii, H_ii) of a peak; zeros where it is not curved downwards."""
     d = len(peak.numerators)
     h = peak.hessian if peak.hessian is not None else np.zeros((d, d))
@@ -70,9 +75,9 @@ def _split(peak: Peak, inner: int) -> tuple[np.ndarray, np.ndarray, float]:
     return h[np.ix_(outer, outer)] - np.outer(slope, slope) * own, slope, min(own, 0.0)
 
 
-def _predicted(peak: Peak, inner: int, choice: tuple[tuple[int, int], ...], least: int) -> float:
+def _predicted(peak: Peak, split: Split, inner: int, choice: tuple[tuple[int, int], ...], least: int) -> float:
     """The larger line maximum beside a peak, lowered by what a straddling inner grid gains."""
-    schur, _, own = _split(peak, inner)
+    schur, _, own = split
     offsets = []
     for i, (n, t) in enumerate(choice):
         if i != inner:
@@ -84,15 +89,14 @@ def _predicted(peak: Peak, inner: int, choice: tuple[tuple[int, int], ...], leas
     return peak.value + min(worst, 0.0) + gain
 
 
-def _first_option(line: Piece, peaks: list[Peak], inner: int) -> Option:
+def _first_option(line: Piece, splits: list[Split], peaks: list[Peak], inner: int) -> Option:
     """The twist that straddles the peak which seems highest on this line (a peak or its mirror image)."""
     n = line.least[0]
     if n == 1:
         return ((1, 0),)
     best, center = -math.inf, 0.0
     outer = [(i, f) for i, f in enumerate(line.fixed) if f is not None]
-    for peak in peaks:
-        schur, slope, _ = _split(peak, inner)
+    for peak, (schur, slope, _) in zip(peaks, splits):
         for sign in (1, -1):
             offset = np.array([_turned(f[0] / f[1] - sign * peak.frequency[i]) for i, f in outer]) * math.pi
             value = peak.value + min(float(offset @ schur @ offset) / 2, 0.0)
@@ -112,12 +116,13 @@ def first_level(layout: Layout, peaks: list[Peak], exact: ExactPiece | None = No
     top: Found | None = None
     for line, option in zip(layout.lines, layout.options):
         near = [(peak, sign) for peak in peaks for sign in (1, -1) if _beside(line, sign * peak.frequency)]
-        if near and exact is not None:
-            top = _higher(top, exact(line).estimate())
-            continue
+        own: Found | None = None
         for peak, sign in near:
             vector = peak.vector if sign == 1 else peak.vector.conj()
-            top = _higher(top, line.estimates(sign * peak.frequency[None], vector[None], [option])[option])
+            own = _higher(own, line.estimates(sign * peak.frequency[None], vector[None], [option])[option])
+        if own is not None and exact is not None:
+            own = min(own, exact(line).estimate(), key=lambda f: f.value)
+        top = _higher(top, own) if own is not None else top
     return top
 
 

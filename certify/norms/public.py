@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,7 +53,7 @@ def operator_norm(layer: Any, input_shape: Sequence[int], norm: str = "l2", meth
     require_norm(norm)
     if effort not in EFFORTS:
         raise InputError("unknown effort", where="argument effort", found=repr(effort), expected=", ".join(EFFORTS))
-    chosen = Auto(effort) if method == "auto" else methods().get(method)
+    chosen = None if not isinstance(method, str) else Auto(effort) if method == "auto" else methods().get(method)
     if chosen is None:
         raise InputError("unknown norm method", where="argument method", found=repr(method), expected=", ".join(sorted(methods())))
     return chosen.enclose(layer_map(as_linear_graph(layer, input_shape)), norm)
@@ -60,7 +61,7 @@ def operator_norm(layer: Any, input_shape: Sequence[int], norm: str = "l2", meth
 
 def as_linear_graph(layer: Any, input_shape: Sequence[int]) -> Graph:
     """The folded Graph of a module, or the Graph that was given."""
-    shape = tuple(int(n) for n in input_shape)
+    shape = _shape(input_shape)
     if isinstance(layer, Graph):
         if layer.input_shape != shape:
             raise InputError("the graph has another input shape", where="argument input_shape", found=shape, expected=layer.input_shape)
@@ -68,6 +69,13 @@ def as_linear_graph(layer: Any, input_shape: Sequence[int]) -> Graph:
     from ..core.trace import trace  # loads torch
 
     return fold_affine(trace(layer, shape))
+
+
+def _shape(input_shape: Sequence[int]) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(n) for n in input_shape)
+    except TypeError:
+        raise InputError("an input shape is a sequence of integers", where="argument input_shape", found=repr(input_shape), expected="for example (3, 32, 32)") from None
 
 
 def layer_map(graph: Graph) -> LinearMap:

@@ -50,7 +50,8 @@ def _block_ends(block: LinearMap) -> tuple[float, float]:
     spread = mul_up(sqrt_up(add_up(1.0, _defect(u))), sqrt_up(add_up(1.0, _defect(vt.T))))
     upper = add_up(mul_up(float(s[0]), spread), residual)
     if block.entry_sums > 1:
-        upper = add_up(upper, mul_up(2.0 * gamma(block.entry_sums), majorant_up(block, "l2")))
+        majorant = majorant_up(block, "l2")  # weights that cancel leave an entry known to within the rounding of their sum, and a checker to within its root
+        upper = max(add_up(upper, mul_up(2.0 * gamma(block.entry_sums), majorant)), mul_up(2.0**-24, majorant))
     return quotient_down(block, vt[0].reshape(block.input_shape)), room(upper)
 
 

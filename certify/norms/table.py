@@ -21,6 +21,6 @@ def bound_table(bound: NormBound) -> str:
         rows.append((row["method"], decimal_down(row["lower"], 6), decimal_up(row["upper"], 6), f"{row['seconds']:.2f}", why))
     for row in plan:
         if not row["why"].startswith("chosen"):
-            rows.append((row["method"], "-", "-", "-", f"{row['why']} (predicted {row['predicted']:.2g} s, gap {100 * row['gap']:.2g} %)"))
+            rows.append((f"{row['method']} {row.get('variant', '')}".strip(), "-", "-", "-", f"{row['why']} (predicted {row['predicted']:.2g} s, gap {100 * row['gap']:.2g} %)"))
     width = [max(len(row[k]) for row in rows) for k in range(4)]
     return "\n".join(f"{m:<{width[0]}}  {lo:>{width[1]}}  {hi:>{width[2]}}  {s:>{width[3]}}  {why}" for m, lo, hi, s, why in rows)

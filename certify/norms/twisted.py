@@ -25,6 +25,7 @@ from .settle import ExactPiece, Settled, settle
 from .start import plane_wave
 from .symbol import Symbol
 
+MOST_POINTS = 1 << 20  # frequencies of one layer; `certify.proof` refuses four times as many
 ExactFactory = Callable[[ConvMap, list[AxisPlan], Symbol, int], ExactPiece]
 
 
@@ -63,7 +64,15 @@ def not_zero_padded(map: LinearMap) -> str:
     conv = convolution_of(map)
     if conv is None:
         return "the map is not a convolution"
-    return "" if conv.mode == "zeros" else f"padding mode {conv.mode} is not zeros: a copied pixel can exceed every embedding"
+    if conv.mode != "zeros":
+        return f"padding mode {conv.mode} is not zeros: a copied pixel can exceed every embedding"
+    points = math.prod(1 if plan is None or len(plan.shifts) == 1 else plan.period for plan in map_plans(conv))
+    return f"a grid of {points} frequencies is more than the checker takes ({MOST_POINTS}): use any_size" if points > MOST_POINTS else ""
+
+
+def map_plans(conv: ConvMap) -> list[AxisPlan | None]:
+    """The plan of each axis under zero padding."""
+    return [embedding_plan(a) for a in conv.axes]
 
 
 def line_ends(map: LinearMap, extra: int, steps: int, exact: ExactFactory | None = None, tolerance: float = 0.0, layouts: int = 1) -> Ends:

@@ -18,7 +18,7 @@ from ..core.cholesky import definite
 from ..core.rounding import TINY, add_up, down, gamma, mul_up
 from .windows import Windows
 
-LARGEST_SIDE = 4096
+LARGEST_SIDE = 8192
 _MOST_PAIRS = 20_000
 _MOST_DENSE = 30_000_000
 

@@ -21,8 +21,9 @@ from .gram import LARGEST_SIDE, matrix_below
 from .undilated import reduced, split
 from .windows import Windows
 
-LARGEST_PERIOD = 8192
 MOST_WORK, MOST_POINTS = 3e13, 1 << 22  # flops and grid points of one step; beyond, it is refused rather than run for hours
+LARGEST_PERIOD = MOST_POINTS
+PER_POINT = 1e6  # what one point costs beside its flops
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +124,8 @@ def grid_below(symbol: Symbol, claim: str, period: list[int], twist: list[int] |
     rest = times_down(max(down(down(bound - slack) / sqrt_up(float(symbol.factor_squared))), 0.0), *cosines)
     level = down(rest * rest)
     count, a, b = symbol.kernel.shape[1:]
-    if not level > 0 or math.prod(period) > MOST_POINTS or math.prod(period) * work_per_point(count, *sorted((a, b))) > MOST_WORK:
+    points = math.prod(period)
+    if not level > 0 or points > MOST_POINTS or len(symbol.kernel) * points * (work_per_point(count, *sorted((a, b))) + PER_POINT) > MOST_WORK:
         return False
     together = [symbol.kernel] if all(row == twists[0] for row in twists) else symbol.kernel[:, None]
     return all(points_below(kernels, symbol.shifts, [(half_grid(period, row), period)], level) for kernels, row in zip(together, twists))

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core.rounding import down
 from . import fields, section
-from .grid import LARGEST_PERIOD, MOST_POINTS, MOST_WORK, admissible, half_grid, phases, points_below, work_per_point
+from .grid import LARGEST_PERIOD, MOST_POINTS, MOST_WORK, PER_POINT, admissible, half_grid, phases, points_below, work_per_point
 from .undilated import Reduced, reduced, split
 from .windows import Windows
 
@@ -102,7 +102,7 @@ def _affordable(weight: np.ndarray, axes: list[Reduced], evidence: Lines) -> boo
     count = math.prod(x.shifts for x in outer)
     points = sum(n for n, _ in evidence.lines)
     tables = {_denominator(n, t) for n, t in evidence.lines if n} | set(evidence.period)
-    one = work_per_point(count * inner.shifts, *sorted((rows, columns * inner.stride))) + 1e6
+    one = work_per_point(count * inner.shifts, *sorted((rows, columns * inner.stride))) + PER_POINT
     work = groups * points * one + sum(2 * n * _FLOPS_PER_PHASE for n in tables)
     exact = sum(n == 0 for n, _ in evidence.lines)
     if exact:

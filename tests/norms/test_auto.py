@@ -96,3 +96,26 @@ def test_resnet18_at_224(case):
     co, ci, n, k, stride = case
     bound = enclose(big(co, ci, n, k, stride).map)
     assert bound.seconds < 60 and bound.upper / bound.lower < 1.06
+
+
+def accepted(layer: Layer, effort: str) -> str:
+    bound = Auto(effort).enclose(layer.map)
+    return linear_below(layer.graph["layer"], layer.input_shape, "l2", bound.upper, bound.evidence["verify"]).how
+
+
+def test_the_checker_takes_what_auto_gives_at_its_limits():
+    """Each of these was refused once: a long signal, a matrix above 4096, a rank-one kernel whose bound is its Frobenius norm, weights that cancel."""
+    rng = np.random.default_rng(0)
+    long = conv_layer(rng.standard_normal((1, 1, 9)), n=9000, padding=4)
+    outer = np.einsum("i,j,k->ijk", rng.standard_normal(64), rng.standard_normal(32), [1.0, 0.5, 0.25])
+    cancelling = conv_layer(np.array([[[0.3, -0.3]]]), n=1, padding=1, mode="replicate")
+    for layer in (long, conv_layer(outer, n=3), cancelling):
+        for effort in ("fast", "balanced", "tight"):
+            assert accepted(layer, effort), (layer, effort)
+    assert accepted(big(2, 2, 48), "tight")
+
+
+def test_a_grid_that_no_checker_takes_is_refused():
+    cube = conv_layer(np.random.default_rng(0).standard_normal((1, 1, 2, 2, 2)), n=130, padding=1)
+    assert "checker" in methods()["twisted"].supports(cube.map) and "checker" in methods()["hybrid"].supports(cube.map)
+    assert not methods()["any_size"].supports(cube.map)

@@ -214,3 +214,13 @@ def test_parametrized_weights_and_refusals():
         norm_bound(nn.Linear(2, 2), (2,), method="power_iteration")
     with pytest.raises(InputError, match="different shapes"):
         drift_bound(1.0, nn.Linear(2, 2), (2,), torch.zeros(2, 3))
+
+
+def test_torch_compile_is_refused_with_the_reason_and_a_way_out():
+    layer = nn.Conv1d(2, 2, 3)
+    with pytest.raises(HypothesisError, match="torch.compile"):
+        torch.compile(lambda: norm_bound(layer, (2, 6))[0], backend="eager")()
+    outside = torch.compiler.disable(norm_bound)
+    value = torch.compile(lambda x: layer(x).sum() + outside(layer, (2, 6))[0], backend="eager")(torch.zeros(1, 2, 6))
+    value.backward()
+    assert layer.weight.grad.abs().sum() > 0

@@ -119,3 +119,12 @@ def test_exact_closed_forms_have_no_width():
     for layer, shape, value in ((nn.Flatten(), (2, 3), 1.0), (nn.ZeroPad2d(1), (1, 2, 2), 1.0), (nn.Upsample(scale_factor=2), (1, 2, 2), 2.0), (nn.AvgPool2d(2), (1, 4, 4), 0.5)):
         bound = operator_norm(layer, shape)
         assert bound.lower == bound.upper == value, layer
+
+
+@pytest.mark.parametrize(("argument", "value"), [("method", ["twisted"]), ("method", 3), ("input_shape", 3), ("input_shape", "abc"), ("input_shape", (3, 8.5, 8))])
+def test_arguments_of_another_type_are_refused_by_name(argument: str, value):
+    import torch
+
+    arguments = {"input_shape": (3, 8, 8), "method": "auto", argument: value}
+    with pytest.raises(InputError, match=argument if argument == "input_shape" else "method"):
+        operator_norm(torch.nn.Conv2d(3, 2, 3), **arguments)
