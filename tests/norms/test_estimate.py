@@ -19,7 +19,7 @@ from certify.train.penalties import SpectralNorm
 from certify.train.penalties.spectral_norm import nominal_shape
 
 with torch.random.fork_rng():  # the same weights in every run
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     CASES = [
         (nn.Linear(5, 3), (5,)),
         (nn.Linear(4, 2), (3, 4)),
@@ -92,7 +92,7 @@ def test_zero_weight_is_zero_with_zero_gradient():
 
 
 def test_warm_start_and_refusals():
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     layer = nn.Linear(30, 30).double()
     _, v = spectral_estimate(layer, (30,), steps=400)
     warm, _ = spectral_estimate(layer, (30,), start=v, steps=0)
@@ -110,7 +110,7 @@ def test_warm_start_and_refusals():
 
 
 def small_model() -> nn.Sequential:
-    torch.manual_seed(1)
+    torch.manual_seed(3)
     return nn.Sequential(nn.Conv2d(1, 2, 3, stride=2, padding=1), nn.BatchNorm2d(2), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(18, 3)).double()
 
 
@@ -166,7 +166,7 @@ def test_reshaped_norm(layer: nn.Module):
 
 def test_it_trains():
     """Gradient steps on the penalty alone shrink the certified norm."""
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     conv, penalty = nn.Conv2d(2, 2, 3, padding=1), SpectralNorm()
     before = operator_norm(conv, (2, 6, 6)).lower
     optimizer = torch.optim.SGD(conv.parameters(), lr=0.05)
