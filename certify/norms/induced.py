@@ -11,7 +11,7 @@ from ..linear.base import LinearMap
 from .base import TINY, Ends, NormMethod
 from .majorant import SUM_ROOM, core_of, exact_sums, majorant_up, sum_count, sums
 
-_SMALL = 1 << 22
+_SMALL = 1 << 18
 
 
 @dataclass(frozen=True)
