@@ -209,5 +209,7 @@ def _gram_below(flat: np.ndarray, a: int, b: int, real: np.ndarray, imaginary: n
     upper = z.transpose(0, 2, 1)
     gram, skew = z @ upper, swapped @ upper
     gram, skew = (gram + gram.transpose(0, 2, 1)) / 2, (skew - skew.transpose(0, 2, 1)) / 2
-    easy = up(np.einsum("fii->f", gram) * (1.0 + 2.0 * gamma(a))) <= level  # the trace is the squared Frobenius norm
+    # ||fl(F)||^2 <= ||fl(F)||_F^2 <= trace (1 + gamma_(2b+4)); the last factor adds at most gamma_(2b+4) spread, which `gram_error` holds beside the
+    # error of F itself: a level above the spread would be true of every F
+    easy = up(np.einsum("fii->f", gram) * (1.0 + 2.0 * gamma(a))) <= level
     return all(definite(g + 1j * s, down(level - np.diagonal(g)), -1.0, 0) for g, s, simple in zip(gram, skew, easy) if not simple)
