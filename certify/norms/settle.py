@@ -119,10 +119,15 @@ class _Options:
         if self.section is not None and EXACT not in self.found:
             lowest = min(f.value for o, f in self.found.items() if o in self.left or tried == 0)
             if lowest > max(shift, self.enough) * (1 + _EXACT_PAYS) or (tried > 0 and shift >= self.enough):
-                self.found[EXACT] = self.section.estimate()
+                self.found[EXACT] = self._hoped(shift) if self.enough > 0.0 else self.section.estimate()
         candidates = self.found if tried < (_TRIES if self.section is None else 1) else {o: f for o, f in self.found.items() if o in self.left or o == EXACT}
         option = min(candidates, key=lambda o: (candidates[o].value, o))
         return option, self.found[option]
+
+    def _hoped(self, shift: float) -> Found:
+        """In place of a section's estimate: that it will do at the level that is good enough. A factorisation there tells as much as the search."""
+        first = next(iter(self.found.values()))
+        return Found(max(shift, self.enough) * (1 - 2 * _DELTA), first.numerators, first.period, first.vector)
 
     def below(self, option: Option, shift: float) -> bool:
         """Whether the option is proved at this shift; if not, its estimate rises to the shift at least."""
@@ -130,7 +135,9 @@ class _Options:
         if option == EXACT:
             if self.section is not None and self.section.below(shift):
                 return True
-            self.found[option] = Found(max(old.value, shift) * (1 + _SECTION_STEP), old.numerators, old.period, old.vector)  # a factorisation is dear here
+            again = max(old.value, shift) * (1 + _SECTION_STEP)  # a factorisation is dear here
+            estimate = self.section.estimate() if self.section is not None else old
+            self.found[option] = estimate if estimate.value > again else Found(again, old.numerators, old.period, old.vector)
             return False
         bad = failing_points(self.piece, option, shift, self.left.get(option))
         if not len(bad):
