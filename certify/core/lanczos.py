@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
@@ -38,23 +38,33 @@ def _lanczos(a: np.ndarray, before: float, after: float) -> tuple[float, float]:
     """
     n = len(a)
     v = np.random.default_rng(0).standard_normal(n).astype(a.dtype)
-    v /= np.linalg.norm(v)
-    basis = np.empty((min(_STEPS, n), n), dtype=a.dtype)
+    lam, _, residual = krylov(lambda x: (a @ (x * before)) * after, v, min(_STEPS, n), 0.01 * _GOOD, 10)
+    return lam, residual
+
+
+def krylov(apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray, steps: int, tolerance: float, every: int) -> tuple[float, np.ndarray, float]:
+    """(lam, x, residual): the largest Ritz pair of a Hermitian map by at most `steps` Lanczos steps with full reorthogonalisation. Proves nothing.
+
+    A Ritz value is no bound: orthogonality may be lost. Every `every` steps the residual |G x - lam x| is looked at; below `tolerance` lam it stops. The dtype
+    is that of `start`, which need not be a unit vector.
+    """
+    v: np.ndarray = start / max(float(np.linalg.norm(start)), 1e-290)
+    basis = np.empty((steps, len(v)), dtype=v.dtype)
     alpha: list[float] = []
     beta: list[float] = []
-    lam, residual = 0.0, math.inf
-    for j in range(len(basis)):
+    for j in range(steps):
         basis[j] = v
-        w = (a @ (v * before)) * after
+        w: np.ndarray = apply(v)
         alpha.append(float(np.vdot(v, w).real))
         for _ in range(2):
-            w -= basis[: j + 1].T @ (basis[: j + 1].conj() @ w)
-        size = float(np.linalg.norm(w))
-        if (j + 1) % 10 == 0 or j + 1 == len(basis) or size < 1e-13:
+            w = w - basis[: j + 1].T @ (basis[: j + 1].conj() @ w)
+        size, top = float(np.linalg.norm(w)), max(map(abs, alpha))
+        if j + 1 == steps or j % every == every - 1 or not size > tolerance * top:
             values, vectors = eigh_tridiagonal(alpha, beta, select="i", select_range=(j, j))
-            lam, residual = float(values[0]), size * abs(float(vectors[-1, 0]))
-            if residual <= 0.01 * _GOOD * abs(lam) or size < 1e-13:
+            lam, weights = float(values[0]), vectors[:, 0]
+            residual = size * abs(float(weights[-1]))
+            if j + 1 == steps or not residual > tolerance * abs(lam) or not size > 1e-13 * top:
                 break
         beta.append(size)
         v = w / size
-    return lam, residual
+    return lam, basis[: len(weights)].T @ weights, residual

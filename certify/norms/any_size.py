@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..linear.base import LinearMap
 from .base import Ends, NormMethod
 from .fft import grid_ends, input_of
-from .polyphase import convolution_of, embedding_plan, require_convolution
+from .polyphase import convolution_of, embedding_plans, require_convolution
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,6 @@ class AnySize(NormMethod):
 
     def _ends(self, map: LinearMap, norm: str) -> Ends:
         conv = require_convolution(map)
-        plans = [embedding_plan(a) for a in conv.axes]
+        plans = embedding_plans(conv)
         ends = grid_ends(conv, plans, "any_size", (0,) * len(plans), self.points)
         return Ends(0.0, ends.upper, ends.verify, {"statement": "Theorem 2: any input size", **ends.evidence}, input_of(map, ends.start))

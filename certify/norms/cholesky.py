@@ -15,7 +15,6 @@ from .symbol import Symbol
 
 _CHUNK = 1 << 23  # bytes of Gram matrices at a time
 _BATCHED = 24  # below this size NumPy's batched factorisation is faster than one call each
-_DELTA = 1e-6  # relative height of the first shift above the estimate
 
 
 def with_slack(shift: float, a: int, slack: float) -> float:
@@ -36,11 +35,6 @@ def with_slack(shift: float, a: int, slack: float) -> float:
 def chunk_rows(symbol: Symbol) -> int:
     """How many Gram matrices are made at a time: what stays in the cache, at least a few (each needs a pass over the lag table)."""
     return max(6, _CHUNK // (16 * symbol.a * max(symbol.a, 0 if symbol.by_lags else symbol.b)))
-
-
-def failures(gram: np.ndarray, shift: float) -> np.ndarray:
-    """`unfinished` for a stack Gh itself, which it leaves alone."""
-    return unfinished(-gram, shift)
 
 
 def unfinished(negated: np.ndarray, shift: float) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..linear.adjoint import AdjointMap
@@ -16,7 +16,7 @@ from .dense import Dense
 from .fantastic_four import FantasticFour
 from .fft import FFT
 from .hybrid import Hybrid
-from .polyphase import AxisPlan, circular_plan, convolution_of, embedding_plan
+from .polyphase import AxisPlan, circular_plan, convolution_of, embedding_plans
 from .twisted import Twisted
 
 _FLOPS = 2.5e10  # large products
@@ -43,21 +43,21 @@ def candidates(map: LinearMap, dense_limit: int, steps: int = 0, tolerance: floa
     if conv is None:
         return found
     if conv.mode == "zeros":
-        found += _zero_padded(conv, lambda axes: [embedding_plan(a) for a in axes], steps, tolerance)
+        found += _zero_padded(conv, steps, tolerance)
     else:
         unpadded = without_padding(conv)
         circular = [circular_plan(a) for a in conv.axes]
         if not isinstance(map, AdjointMap) and not FFT().supports(map):
             found.append(Candidate(FFT(), grid_seconds(conv, circular, None), 1e-6))
         rows = grid_seconds(conv, [circular_plan(a, 1) for a in conv.axes], None) if conv.mode == "circular" else 0.0
-        for inner in _zero_padded(unpadded, lambda axes: [embedding_plan(a) for a in axes], 0, 0.0):
+        for inner in _zero_padded(unpadded, 0, 0.0):
             if not isinstance(inner.method, AnySize) or inner.method.points == 32:
                 found.append(Candidate(CopiedPadding(inner.method.name), inner.seconds + rows, 0.5 + inner.gap))
     return sorted(found, key=lambda c: c.gap)
 
 
-def _zero_padded(conv: ConvMap, planned: Callable[..., list[AxisPlan | None]], steps: int, tolerance: float) -> list[Candidate]:
-    plans = planned(conv.axes)
+def _zero_padded(conv: ConvMap, steps: int, tolerance: float) -> list[Candidate]:
+    plans = embedding_plans(conv)
     known = [plan for plan in plans if plan is not None]
     if len(known) < len(plans):
         return [Candidate(Twisted(), 0.0, 0.0)]

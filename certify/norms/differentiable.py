@@ -23,7 +23,7 @@ from .estimate import LINEAR_LAYERS, weight_of
 from .frobenius import Frobenius
 from .grid import grid_factor
 from .induced import Induced
-from .polyphase import circular_plan, convolution_of, embedding_plan, require_convolution
+from .polyphase import circular_plan, convolution_of, embedding_plan, embedding_plans, require_convolution
 from .public import operator_norm
 from .subgradient import frobenius, row_and_column, row_or_column, singular_pair, unfolding
 from .symbol_estimate import SymbolState
@@ -167,7 +167,7 @@ def _drift(upper: float, map: LinearMap, change: np.ndarray) -> float:
     conv = convolution_of(moved)
     if conv is not None:
         plain = conv if conv.mode == "zeros" else without_padding(conv)
-        plans = [embedding_plan(a) for a in plain.axes]
+        plans = embedding_plans(plain)
         shifts = math.prod(len(p.shifts) for p in plans if p is not None) * math.prod(a.copies for a in conv.axes)
         largest = float(norms_up(plain.weight.reshape(conv.groups, -1), "l2").max())
         ends.append(mul_up(mul_up(sqrt_up(float(shifts)), largest), exact))

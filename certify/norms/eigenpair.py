@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..core.lanczos import krylov
+
 
 def rayleigh(gram: np.ndarray, start: np.ndarray | None, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Rayleigh quotients and vectors after a few power steps on each matrix of a stack."""
@@ -50,20 +52,5 @@ def top_eigenpair(matrix: np.ndarray, start: np.ndarray, steps: int = 40) -> tup
     if a <= 64:
         values, vectors = np.linalg.eigh(matrix)
         return float(values[-1]), vectors[:, -1]
-    v: np.ndarray = start / max(float(np.linalg.norm(start)), 1e-290)
-    basis = np.empty((steps, a), dtype=np.complex128)
-    alpha: list[float] = []
-    beta: list[float] = []
-    for j in range(steps):
-        basis[j] = v
-        w: np.ndarray = matrix @ v
-        alpha.append(float(np.vdot(v, w).real))
-        for _ in range(2):
-            w = w - basis[: j + 1].T @ (basis[: j + 1].conj() @ w)
-        size = float(np.linalg.norm(w))
-        if not size > 1e-8 * alpha[0]:
-            break
-        beta.append(size)
-        v = w / size
-    values, vectors = np.linalg.eigh(np.diag(alpha) + np.diag(beta[: len(alpha) - 1], 1) + np.diag(beta[: len(alpha) - 1], -1))
-    return float(values[-1]), basis[: len(alpha)].T @ vectors[:, -1]
+    value, vector, _ = krylov(lambda v: matrix @ v, start.astype(np.complex128), min(steps, a), 1e-8, steps)
+    return value, vector

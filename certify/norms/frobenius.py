@@ -14,8 +14,8 @@ from .majorant import SUM_ROOM, not_single_weights
 class Frobenius(NormMethod):
     """||A||_F^2 = sum over taps of ||K[t]||_F^2 times the number of places where the tap reads a pixel.
 
-    Claim: both ends; each group of a grouped layer apart, then the maximum. Exact for rank one. Hypothesis: every matrix entry is one
-    stored weight (zero padding), because a sum of weights would have to be squared as a whole.
+    Claim: both ends; each group of a grouped layer apart, then the maximum. Exact for rank one, but for the room of 2^-27 that a checker
+    needs. Hypothesis: every matrix entry is one stored weight (zero padding), because a sum of weights would have to be squared as a whole.
 
     Cost: one application with squared, channel-summed weights. Source: layer_norms.md 2.3.
     """

@@ -66,9 +66,9 @@ def _scalars(rows: np.ndarray, shifts: list[np.ndarray], least: tuple[int, ...])
     twists = _twists(least)
     for k, twist in enumerate(twists):
         points = half_grid(least, twist)
-        top, at = _largest_values(points, least, lags, table)
+        top, places = _largest_values(points, least, lags, table)
         better = top < best
-        best[better], choice[better], where[better] = top[better], k, points[at[better]]
+        best[better], choice[better], where[better] = top[better], k, points[places[better]]
     ends = np.maximum(up(best + slack), 0.0)
     g = int(ends.argmax())
     return sqrt_up(float(ends[g])), [twists[k] for k in choice], g, tuple(int(q) for q in where[g])

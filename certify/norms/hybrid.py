@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..core.cholesky import substitution
 from ..linear.base import LinearMap
 from .base import Ends, NormMethod
-from .polyphase import embedding_plan, require_convolution
+from .polyphase import embedding_plans, require_convolution
 from .section import line_sections
 from .twisted import line_ends, not_zero_padded
 
@@ -53,7 +53,7 @@ class Hybrid(NormMethod):
 def section_bytes(map: LinearMap) -> int:
     """Memory for the blocks of the largest section: about 2 J - 1 square blocks per position of the smaller side."""
     conv = require_convolution(map)
-    plans = [embedding_plan(a) for a in conv.axes]
+    plans = embedding_plans(conv)
     known = [plan for plan in plans if plan is not None]
     if len(known) < len(plans):
         return 0

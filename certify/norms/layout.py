@@ -22,8 +22,6 @@ _OUTER = 3  # periods above the least one that are looked at on the outer axes
 _LOOKED_AT = 4  # layouts whose levels are estimated
 _PRICE = 2e-5  # relative loss per extra outer period: more lines cost time
 _RESOLUTION = 1 - 1.0 / QUARTERS  # twists come in eighths of a turn: a peak is at least this share of half a step away from the grid
-
-
 Split = tuple[np.ndarray, np.ndarray, float]
 
 

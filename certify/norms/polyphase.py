@@ -75,6 +75,11 @@ def embedding_plan(axis: Axis) -> AxisPlan | None:
     return AxisPlan(axis.live, t // s, t % s, np.arange(-(-k // s)), s, period)
 
 
+def embedding_plans(conv: ConvMap) -> list[AxisPlan | None]:
+    """`embedding_plan` of every axis."""
+    return [embedding_plan(a) for a in conv.axes]
+
+
 def circular_plan(axis: Axis, stride: int | None = None) -> AxisPlan:
     """Circular padding: dilated shifts modulo the stride (2.6); stride=1 gives the stride-1 map of section 3. Taps fold by themselves."""
     s = axis.stride if stride is None else stride

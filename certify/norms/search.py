@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.linalg import blas, eigh_tridiagonal
+from scipy.linalg import blas
 
+from ..core.lanczos import krylov
 from ..core.rounding import add_up, div_down, gamma, mul_up, norm_down, sub_down
 from ..linear.base import LinearMap
 from .base import TINY
@@ -39,51 +40,13 @@ def top_vector(map: LinearMap, steps: int, start: np.ndarray | None = None, seed
     """
     n = map.input_size
     steps = max(2, min(steps, n, _BASIS_BYTES // (8 * n)))
-    v = np.random.default_rng(seed).standard_normal(n) if start is None else start.ravel().astype(np.float64)
-    v = v / np.linalg.norm(v)
-    basis = np.empty((steps, n))
-    alpha: list[float] = []
-    beta: list[float] = []
-    coefficients, lam, residual = np.ones(1), 0.0, 0.0
-    for j in range(steps):
-        basis[j] = v
-        w = map.adjoint(map.apply(v.reshape(1, *map.input_shape))).ravel()
-        alpha.append(float(v @ w))
-        for _ in range(2):
-            w = w - basis[: j + 1].T @ (basis[: j + 1] @ w)
-        size = float(np.linalg.norm(w))
-        if j % 5 == 4 or j + 1 == steps or not size > tolerance * alpha[0]:
-            values, vectors = eigh_tridiagonal(alpha, beta, select="i", select_range=(j, j))
-            coefficients, lam = vectors[:, 0], float(values[0])
-            residual = size * abs(float(coefficients[-1]))
-            if not residual > tolerance * abs(lam):
-                break
-        beta.append(size)
-        v = w / size
-    return (basis[: len(coefficients)].T @ coefficients).reshape(map.input_shape), lam, residual
+    first = np.random.default_rng(seed).standard_normal(n) if start is None else start.ravel().astype(np.float64)
+    lam, v, residual = krylov(lambda x: map.adjoint(map.apply(x.reshape(1, *map.input_shape))).ravel(), first, min(steps, n), tolerance, 5)
+    return v.reshape(map.input_shape), lam, residual
 
 
 def top_of_gram(gram: np.ndarray, steps: int) -> tuple[np.ndarray, float, float]:
     """(x, lam, residual): Ritz pair of the largest eigenvalue of a symmetric matrix, by Lanczos on one triangle of it. Proves nothing."""
     n = len(gram)
-    v = np.random.default_rng(0).standard_normal(n)
-    v /= np.linalg.norm(v)
-    basis = np.empty((min(steps, n), n))
-    alpha: list[float] = []
-    beta: list[float] = []
-    for j in range(len(basis)):
-        basis[j] = v
-        w = blas.dsymv(1.0, gram.T, v, lower=1)
-        alpha.append(float(v @ w))
-        for _ in range(2):
-            w = w - basis[: j + 1].T @ (basis[: j + 1] @ w)
-        size = float(np.linalg.norm(w))
-        if j % 5 == 4 or j + 1 == len(basis) or not size > 1e-7 * alpha[0]:
-            values, vectors = eigh_tridiagonal(alpha, beta, select="i", select_range=(j, j))
-            lam, y = float(values[0]), vectors[:, 0]
-            residual = size * abs(float(y[-1]))
-            if residual <= 1e-7 * lam or j + 1 == len(basis) or not size > 1e-7 * alpha[0]:
-                break
-        beta.append(size)
-        v = w / size
-    return basis[: len(y)].T @ y, lam, residual
+    lam, x, residual = krylov(lambda v: blas.dsymv(1.0, gram.T, v, lower=1), np.random.default_rng(0).standard_normal(n), min(steps, n), 1e-7, 5)
+    return x, lam, residual

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import blas, eigh_tridiagonal, lapack
+from scipy.linalg import blas, lapack
 
 from ..core.cholesky import substitution
+from ..core.lanczos import krylov
 from ..core.rounding import U, gamma, mul_up, up
 from ..linear.conv import ConvMap
 from .majorant import size_up
@@ -145,27 +146,8 @@ class Section:
 
     def largest(self) -> float:
         """Estimate of lambda_max(G) by Lanczos, a little too high rather than too low: a failed factorisation costs more."""
-        n = self.size
-        v: np.ndarray = np.random.default_rng(0).standard_normal(n).astype(self.taps.dtype)
-        v /= np.linalg.norm(v)
-        basis = np.empty((min(_LANCZOS, n), n), dtype=self.taps.dtype)
-        alpha: list[float] = []
-        beta: list[float] = []
-        for j in range(len(basis)):
-            basis[j] = v
-            w: np.ndarray = self.apply(v)
-            alpha.append(float(np.vdot(v, w).real))
-            for _ in range(2):
-                w = w - basis[: j + 1].T @ (basis[: j + 1].conj() @ w)
-            size = float(np.linalg.norm(w))
-            last = j + 1 == len(basis) or not size > 1e-9 * max(alpha)
-            if last or j % 5 == 4:
-                values, vectors = eigh_tridiagonal(alpha, beta, select="i", select_range=(j, j))
-                value, residual = float(values[0]), size * abs(float(vectors[-1, 0]))
-                if last or residual <= 1e-4 * value:
-                    break
-            beta.append(size)
-            v = w / size
+        start = np.random.default_rng(0).standard_normal(self.size).astype(self.taps.dtype)
+        value, _, residual = krylov(self.apply, start, min(_LANCZOS, self.size), 1e-4, 5)
         return value + min(0.25 * residual, 3e-4 * value)
 
 

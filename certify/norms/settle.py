@@ -21,6 +21,7 @@ _TRIES = 4  # options that are tried on a piece before the shift rises to the be
 _SECTION_STEP = 1e-4  # how much higher a failed section is tried again, at least
 _EXACT_PAYS = 1e-4  # relative gain in the eigenvalue from which an exact section is worth its time
 
+
 class Exact(Protocol):
     """What `settle` needs of the finite section of a piece: an estimate of its largest eigenvalue, and the factorisation at a shift."""
 

@@ -19,7 +19,7 @@ from .groups import groups_ends
 from .layout import Layout, best_layouts, first_level
 from .peaks import Peak, find_peaks
 from .pieces import EXACT
-from .polyphase import AxisPlan, convolution_of, embedding_plan, require_convolution, symbol_taps
+from .polyphase import AxisPlan, convolution_of, embedding_plans, require_convolution, symbol_taps
 from .power_iteration import PowerIteration
 from .settle import ExactPiece, Settled, settle
 from .start import plane_wave
@@ -66,20 +66,15 @@ def not_zero_padded(map: LinearMap) -> str:
         return "the map is not a convolution"
     if conv.mode != "zeros":
         return f"padding mode {conv.mode} is not zeros: a copied pixel can exceed every embedding"
-    points = math.prod(1 if plan is None or len(plan.shifts) == 1 else plan.period for plan in map_plans(conv))
+    points = math.prod(1 if plan is None or len(plan.shifts) == 1 else plan.period for plan in embedding_plans(conv))
     return f"a grid of {points} frequencies is more than the checker takes ({MOST_POINTS}): use any_size" if points > MOST_POINTS else ""
-
-
-def map_plans(conv: ConvMap) -> list[AxisPlan | None]:
-    """The plan of each axis under zero padding."""
-    return [embedding_plan(a) for a in conv.axes]
 
 
 def line_ends(map: LinearMap, extra: int, steps: int, exact: ExactFactory | None = None, tolerance: float = 0.0, layouts: int = 1) -> Ends:
     """Both ends of a zero-padded convolution by lines (groups: by twists); `exact` offers finite sections, which are left alone while the bound is within
     `tolerance` of the lower end."""
     conv = require_convolution(map)
-    plans = [embedding_plan(a) for a in conv.axes]
+    plans = embedding_plans(conv)
     known = [plan for plan in plans if plan is not None]
     if len(known) < len(plans):
         return Ends(0.0, 0.0, {"by": "zero"})

@@ -17,7 +17,7 @@ from certify.core.rounding import U
 from certify.linear.adjoint import AdjointMap
 from certify.linear.axis import Axis
 from certify.linear.conv import ConvMap
-from certify.norms.cholesky import failures
+from certify.norms.cholesky import unfinished
 from certify.norms.fft import FFT
 from certify.norms.gram_matrix import gram_matrix
 from certify.norms.grid import best_twist, find_peak, grid_factor, grid_upper, half_grid
@@ -97,11 +97,11 @@ def test_grid_certificate_is_above_every_eigenvalue():
 def test_a_failed_or_broken_factorisation_proves_nothing():
     good, bad = np.diag([1.0, 2.0]).astype(complex), np.diag([1.0, 5.0]).astype(complex)
     broken = np.full((2, 2), np.nan + 0j)
-    assert failures(np.stack([good, bad, broken, good]), 3.0).tolist() == [False, True, True, False]
+    assert unfinished(-np.stack([good, bad, broken, good]), 3.0).tolist() == [False, True, True, False]
     big = np.zeros((3, 40, 40), dtype=complex)
     big[1, 7, 7], big[2] = 4.0, np.nan
-    assert failures(big, 3.0).tolist() == [False, True, True]
-    assert failures(np.full((1, 2, 2), np.inf + 0j), 3.0).tolist() == [True]
+    assert unfinished(-big, 3.0).tolist() == [False, True, True]
+    assert unfinished(-np.full((1, 2, 2), np.inf + 0j), 3.0).tolist() == [True]
 
 
 @given(layers(60))
