@@ -19,7 +19,7 @@ from certify.norms.hybrid import Hybrid
 from certify.norms.pieces import outer_lines
 from certify.norms.polyphase import embedding_plan, embedding_plans, require_convolution, sections_of, symbol_taps
 from certify.norms.section import line_sections
-from certify.norms.settle import failing_points, settle
+from certify.norms.settle import _Options, failing_points, settle
 from certify.norms.symbol import Symbol
 from certify.norms.twisted import line_ends
 
@@ -148,3 +148,21 @@ def test_the_factorisation_is_paid_for(size: int):
     for shift, slack in ((1.0, 0.0), (0.37, 1e-14), (3.0, 1e-9), (1e-30, 1e-12)):
         needed = Fraction(shift) * (1 + unit) + root * g / (1 - g) * size * (Fraction(shift) + Fraction(slack)) + Fraction(slack)
         assert Fraction(with_slack(shift, size, slack)) >= needed
+
+
+def test_a_failed_option_owes_all_its_failed_points():
+    """After a failure the next attempt factorises every point that failed, not only the one that seems highest."""
+    _, _, symbol, least = one_group(np.random.default_rng(0).standard_normal((30, 30, 3, 3)), 7, padding=1)
+    checked = 0
+    for line in outer_lines(symbol, 0, (1, least[1]), (0, 1), least, 0):
+        for option in line.options():
+            values = np.linalg.eigvalsh(line.gram(line.points(option), line.period(option)))[:, -1]
+            low = float(np.sort(values)[-4])
+            bad = failing_points(line, option, low)
+            failed = values[values > low]
+            options = _Options(line, option, bad, failed, np.ones((len(failed), 30), dtype=complex), low, None, 0.0)
+            assert len(bad) == len(failed) == 3 and not options.below(option, low)
+            between = float(np.sort(failed)[1]) * (1 + 1e-9)  # above two of the three
+            assert not options.below(option, between) and options.below(option, float(failed.max()) * (1 + 1e-9))
+            checked += int(failed.argmax() != 0)
+    assert checked > 5
