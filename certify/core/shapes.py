@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -208,3 +209,15 @@ def _softmax(f: Fields) -> Shape:
 def _logsumexp(f: Fields) -> Shape:
     axis = f.axis()
     return f.x[:axis] + f.x[axis + 1 :]
+
+
+def require_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of one sample as a tuple of integers.
+
+    Raises:
+        InputError: something else than a sequence of integers.
+    """
+    try:
+        return tuple(index(n) for n in input_shape)
+    except TypeError:
+        raise InputError("an input shape is a sequence of integers", where="argument input_shape", found=repr(input_shape), expected="for example (3, 32, 32)") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from ..core.errors import HypothesisError, InputError, UnsupportedLayerError
 from ..core.fold import fold_affine
 from ..core.graph import Graph
 from ..core.regions import require_norm
+from ..core.shapes import require_shape
 from ..linear.base import LinearMap
 from ..linear.build import linear_map
 from ..linear.compose import Composition
@@ -61,7 +61,7 @@ def operator_norm(layer: Any, input_shape: Sequence[int], norm: str = "l2", meth
 
 def as_linear_graph(layer: Any, input_shape: Sequence[int]) -> Graph:
     """The folded Graph of a module, or the Graph that was given."""
-    shape = _shape(input_shape)
+    shape = require_shape(input_shape)
     if isinstance(layer, Graph):
         if layer.input_shape != shape:
             raise InputError("the graph has another input shape", where="argument input_shape", found=shape, expected=layer.input_shape)
@@ -69,13 +69,6 @@ def as_linear_graph(layer: Any, input_shape: Sequence[int]) -> Graph:
     from ..core.trace import trace  # loads torch
 
     return fold_affine(trace(layer, shape))
-
-
-def _shape(input_shape: Sequence[int]) -> tuple[int, ...]:
-    try:
-        return tuple(operator.index(n) for n in input_shape)
-    except TypeError:
-        raise InputError("an input shape is a sequence of integers", where="argument input_shape", found=repr(input_shape), expected="for example (3, 32, 32)") from None
 
 
 def layer_map(graph: Graph) -> LinearMap:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..core.errors import InputError
 from .estimate import weight_of
 from .grid import half_grid
-from .taps import Taps, symbol_taps_of
+from .taps import Taps, all_taps
 
 _FEWEST, _MOST = 2, 24  # peaks of the last full search that are followed, per group
 _PRODUCTS = 1 << 19  # weights times peaks: small kernels follow more of them (few channels: peaks of very different height)
@@ -67,7 +67,7 @@ def symbol_estimates(
     Returns 0-dim tensors with gradients, and the new states. Zero weights give 0 with gradient 0; there is no eps, so 1e-30 keeps its scale.
 
     Raises:
-        HypothesisError: another padding. InputError: a state of another layer.
+        HypothesisError: another padding. UnsupportedLayerError: no convolution. InputError: shapes or states that do not fit.
 
     Layers with equal kernels and taps go through one batched product (on a CPU only small ones: there, large kernels gain nothing from it). No value
     is read back to the host but in the first call. Works in the dtype and on the device of the weights. Source: layer_norms.md, section 6.
@@ -78,7 +78,7 @@ def symbol_estimates(
     7.0
     """
     given: Sequence[SymbolState | None] = [None] * len(layers) if states is None else states
-    taps = [symbol_taps_of(layer, shape) for layer, shape in zip(layers, input_shapes)]
+    taps = all_taps(layers, input_shapes, given)
     kernels = [_kernel(weight_of(layer), layer) for layer in layers]
     ready = [_checked(s, k, t) if s is not None else full_search(k.detach(), t) for s, k, t in zip(given, kernels, taps)]
     batches: dict[object, list[int]] = {}

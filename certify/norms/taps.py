@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import HypothesisError
+from ..core.errors import HypothesisError, InputError, UnsupportedLayerError
+from ..core.shapes import require_shape
 from ..linear.adjoint import AdjointMap
 from ..linear.axis import Axis
 from ..linear.base import LinearMap
@@ -54,7 +55,15 @@ class Taps:
 
 
 def conv_axes(layer: Any, input_shape: Sequence[int]) -> tuple[Axis, ...]:
-    """The axes of the convolution whose l2 norm is that of a torch convolution (of its adjoint, where the layer is transposed)."""
+    """The axes of the convolution whose l2 norm is that of a torch convolution (of its adjoint, where the layer is transposed).
+
+    Raises:
+        InputError: a shape that is no sequence of integers, or does not fit the layer.
+    """
+    input_shape = require_shape(input_shape)
+    if len(input_shape) != len(layer.kernel_size) + 1 or input_shape[0] != layer.in_channels:
+        expected = f"({layer.in_channels}, {', '.join('n' * len(layer.kernel_size))})"
+        raise InputError("an input shape does not fit the layer", where=type(layer).__name__, found=input_shape, expected=expected)
     axes = []
     for i, (n, k, s, d) in enumerate(zip(input_shape[1:], layer.kernel_size, layer.stride, layer.dilation)):
         n, span = int(n), d * (k - 1)
@@ -72,7 +81,7 @@ def conv_axes(layer: Any, input_shape: Sequence[int]) -> tuple[Axis, ...]:
 def map_of(layer: Any, input_shape: Sequence[int], weight: np.ndarray) -> LinearMap:
     """The linear map of an nn.Linear, a convolution or a transposed convolution with these float64 weights, as `operator_norm` would see it."""
     if not hasattr(layer, "kernel_size"):
-        return DenseMap(weight, tuple(int(n) for n in input_shape[:-1]))
+        return DenseMap(weight, require_shape(input_shape)[:-1])
     conv = ConvMap(weight, conv_axes(layer, input_shape), layer.groups)
     return AdjointMap(conv) if layer.transposed else conv
 
@@ -96,9 +105,23 @@ def symbol_taps_of(layer: Any, input_shape: Sequence[int]) -> Taps:
 
     Raises:
         HypothesisError: a padding that copies pixels, for which sup ||F(w)|| says nothing about the layer (block-circulant ones excepted).
+        UnsupportedLayerError: no convolution. InputError: a shape that does not fit it.
     """
+    if not hasattr(layer, "kernel_size") or not hasattr(layer, "transposed"):
+        raise UnsupportedLayerError("only a convolution has a symbol", where=type(layer).__name__, expected="Conv1d-3d, ConvTranspose1d-3d")
     axes = conv_axes(layer, input_shape)
     plans, reason = symbol_plans(axes)
     if reason:
         raise HypothesisError("the symbol of this convolution does not bound it", where=type(layer).__name__, found=reason, hint="use certify.norms.estimate.spectral_estimate")
     return Taps.of(axes, plans)
+
+
+def all_taps(layers: Sequence[Any], input_shapes: Sequence[Sequence[int]], states: Sequence[Any]) -> list[Taps]:
+    """`symbol_taps_of` every layer.
+
+    Raises:
+        InputError: not one input shape and one state for each layer.
+    """
+    if not len(layers) == len(input_shapes) == len(states):
+        raise InputError("every layer needs its input shape and its state", found=f"{len(layers)} layers, {len(input_shapes)} shapes, {len(states)} states")
+    return [symbol_taps_of(layer, shape) for layer, shape in zip(layers, input_shapes)]

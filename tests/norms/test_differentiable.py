@@ -224,3 +224,9 @@ def test_torch_compile_is_refused_with_the_reason_and_a_way_out():
     value = torch.compile(lambda x: layer(x).sum() + outside(layer, (2, 6))[0], backend="eager")(torch.zeros(1, 2, 6))
     value.backward()
     assert layer.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("shape", ["abc", 3, (3, 8), (2, 8, 8), (3, 8.5, 8)])
+def test_a_shape_that_does_not_fit_is_named(shape):
+    with pytest.raises(InputError, match="input shape"):
+        norm_bound(nn.Conv2d(3, 4, 3), shape)

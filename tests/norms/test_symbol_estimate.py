@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from strategies.layers import Layer, layers
 from torch import nn
 
-from certify.core.errors import HypothesisError, InputError
+from certify.core.errors import HypothesisError, InputError, UnsupportedLayerError
 from certify.linear.adjoint import AdjointMap
 from certify.linear.conv import ConvMap
 from certify.norms.any_size import AnySize
@@ -233,3 +233,18 @@ def test_peaks_are_searched_again(monkeypatch: pytest.MonkeyPatch):
         if step % 3 == 0:
             below, above = supremum(conv, (1, 32, 32))
             assert 0.999 * below <= sigma <= above
+
+
+@pytest.mark.parametrize(
+    ("layers_", "shapes", "error"),
+    [
+        ([nn.ReLU()], [(3,)], UnsupportedLayerError),
+        ([nn.Conv2d(3, 4, 3)], [], InputError),
+        ([nn.Conv2d(3, 4, 3)], ["abc"], InputError),
+        ([nn.Conv2d(3, 4, 3)], [(2, 8, 8)], InputError),
+        ([nn.Conv2d(3, 4, 3)], [(3, 8)], InputError),
+    ],
+)
+def test_wrong_layers_and_shapes_are_refused(layers_: list, shapes: list, error: type):
+    with pytest.raises(error):
+        symbol_estimates(layers_, shapes)
