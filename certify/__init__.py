@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .core.graph import Graph
     from .core.interval import Interval
     from .core.regions import Ball, Box
+    from .core.verdict import Verdict
     from .facade import as_graph, check
     from .io.onnx import load_onnx
     from .norms.base import NormBound
@@ -43,6 +44,7 @@ _HOME = {
     "RadiusResult": "robustness.radii",
     "SoundnessError": "core.errors",
     "UnsupportedLayerError": "core.errors",
+    "Verdict": "core.verdict",
     "as_graph": "facade",
     "check": "facade",
     "lipschitz": "constants.public",

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "cvxpy", "sympy", "matplotlib", "scipy", "onnx", "sklearn", "dask"}
+HEAVY = {"torch", "cvxpy", "sympy", "matplotlib", "scipy", "onnx", "sklearn", "dask", "numba", "flint"}
 
 
 def loaded_after(code: str, root) -> set[str]:

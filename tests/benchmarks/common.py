@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-PACKAGES = ("numpy", "scipy", "torch", "onnx", "certify-reach")
+PACKAGES = ("numpy", "scipy", "numba", "torch", "onnx", "certify-reach")
 
 
 @functools.cache
