@@ -45,7 +45,7 @@ def solve(loop: ClosedLoop, initial: Box, horizon: float, controller: Any = "aut
 
     Hypotheses: IEEE 754 arithmetic, libm within 4 ulp (probed). Cost: per control step one pass through the network and a few Picard steps,
     milliseconds for two states and a network of 40 neurons. The first call compiles the kernels (said through progress).
-    Source: methods of POLAR (Huang et al. 2022) and Taylor models (Berz & Makino 1998), proofs in docs/reach.md.
+    Source: methods of POLAR (Huang et al. 2022) and Taylor models (Berz & Makino 1998), proofs in docs/reach_method.md.
 
     >>> import numpy as np, reach
     >>> from certify.core.graph import GraphBuilder
