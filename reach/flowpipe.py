@@ -177,7 +177,7 @@ class Flowpipe:
         return Tube(tuple(p.tube(a, b) for p, a, b in zip(step.pieces, step.times, step.times[1:])))
 
     def box(self) -> Box:
-        boxes = [self.tube(k).box(1) for k in range(1, len(self) + 1)] or [self.at(0).box(1)]
+        boxes = [self.tube(k).box() for k in range(1, len(self) + 1)] or [self.at(0).box()]
         return Box(np.min([b.lower for b in boxes], axis=0), np.max([b.upper for b in boxes], axis=0))
 
     def support(self, direction) -> float:

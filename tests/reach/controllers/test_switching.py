@@ -78,7 +78,7 @@ def test_no_motion_leaves_the_branches(seed, choices):
     for k in range(5):
         here = pipe.at(k).box()
         assert (x[:, k] >= here.lower - 1e-9).all() and (x[:, k] <= here.upper + 1e-9).all()
-        assert set(modes[k]) <= pipe.modes(k)
+        assert set(modes[k]) <= pipe.modes(k) and (pipe.box().upper >= here.lower).all()
 
 
 def test_too_many_branches_are_merged_and_never_dropped(monkeypatch):
