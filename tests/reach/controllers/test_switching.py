@@ -103,6 +103,11 @@ def test_a_continuous_plant_keeps_the_tubes_of_all_branches():
     assert not pipe.at(1).box().contains([0.7])
 
 
+def test_simulating_without_a_mode_is_refused():
+    with pytest.raises(InputError, match="function of the state"):
+        reach.simulate(loop_of(0), [[0.0, 0.0]], 1.0)
+
+
 def test_bad_rules_are_refused_by_name():
     with pytest.raises(InputError, match="no networks"):
         reach.Switching({}, "a", lambda *_: [])
