@@ -84,7 +84,7 @@ def solve_switching(loop: ClosedLoop, initial: Box, start: PolynomialZonotope, s
     networks = rule.prepare(method if isinstance(method, Layerwise) else Layerwise(), order)
     levels: list[tuple[Branch, ...]] = [(Branch(rule.initial, start),)]
     segments: list[tuple[Step, ...]] = []
-    record = {"controller": repr(method), "integrator": repr(settings), "hypotheses": list(rule.hypotheses)}
+    record: dict[str, Any] = {"steps": steps, "controller": repr(method), "integrator": repr(settings), "hypotheses": list(rule.hypotheses)}
     for k in range(steps):
         made: list[Branch] = []
         for parent, branch in enumerate(levels[-1]):

@@ -13,6 +13,7 @@ from certify.core.regions import Box
 
 from .sets.kernels import TINY, U
 from .sets.polyzonotope import PolynomialZonotope, range_of
+from .sets.readings import enclose_decimals
 from .sets.ring import Ring, lift
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Step:
 class Flowpipe:
     """The sets that contain every motion of `loop` from `initial`, for every admissible disturbance and choice.
 
-    `len` is the number of control steps; `at(k)` the set after step k (0: the initial set), `tube(k)` the set over step k = 1 .. len; both have
+    `len` is the number of control steps that are proved (`settings["steps"]` were asked for: fewer when a RemainderError carries the pipe); `at(k)` the set after step k (0: the initial set), `tube(k)` the set over step k = 1 .. len; both have
     `box()`, `support(direction)` and `sample(count)`. A flowpipe is itself a set: everything that is met at any time.
     """
 
@@ -162,7 +163,10 @@ class Flowpipe:
         if not (isinstance(k, int | np.integer) and 0 <= k <= len(self)):
             raise InputError("a flowpipe has no such step", where="Flowpipe.at", found=repr(k), expected=f"a whole number from 0 to {len(self)}")
         if k == 0:
-            return self.steps[0].state if self.steps else PolynomialZonotope.from_box(self.initial.lower, self.initial.upper, 1)
+            if self.steps:
+                return self.steps[0].state
+            box = enclose_decimals(self.initial.lower, self.initial.upper)
+            return PolynomialZonotope.from_box(box.lower, box.upper, 1)
         return self.steps[k - 1].end
 
     def tube(self, k: int) -> Any:
