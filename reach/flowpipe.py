@@ -136,8 +136,9 @@ class Step:
 class Flowpipe:
     """The sets that contain every motion of `loop` from `initial`, for every admissible disturbance and choice.
 
-    `len` is the number of control steps that are proved (`settings["steps"]` were asked for: fewer when a RemainderError carries the pipe); `at(k)` the set after step k (0: the initial set), `tube(k)` the set over step k = 1 .. len; both have
-    `box()`, `support(direction)` and `sample(count)`. A flowpipe is itself a set: everything that is met at any time.
+    `len` is the number of control steps that are proved; `settings["steps"]` were asked for: fewer are here when a RemainderError carries the pipe.
+    `at(k)` is the set after step k (0: the initial set), `tube(k)` the set over step k = 1 .. len; both have `box()`, `support(direction)` and
+    `sample(count)`. A flowpipe is itself a set: everything that is met at any time.
     """
 
     loop: ClosedLoop

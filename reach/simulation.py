@@ -144,6 +144,13 @@ class _Signal:
 
 def _controls(loop: Any, x: np.ndarray) -> np.ndarray:
     """Controls of the motions that are still finite, NaN for the others."""
+    if not hasattr(loop.controller, "evaluate"):
+        raise InputError(
+            "this controller is not a function of the state alone: it cannot be simulated without its mode",
+            where="simulate",
+            found=type(loop.controller).__name__,
+            hint="step by step: controller.scores(mode, states), then controller.controls(previous, new, box)",
+        )
     finite = np.isfinite(x).all(axis=1)
     held = np.full((len(x), len(loop.plant.inputs)), np.nan)
     if finite.any():

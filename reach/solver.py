@@ -85,7 +85,8 @@ def _run(loop, initial: Box, start, steps: int, method, settings: Picard, order:
     abstraction = method.prepare(loop.controller, order)
     advance = Advance(loop, abstraction, settings)
     state = PolynomialZonotope.from_box(lower, upper, order, free)
-    record: dict[str, Any] = {"steps": steps, "controller": repr(method), "integrator": repr(dataclasses.replace(settings, order=order)), "hypotheses": list(loop.controller.hypotheses)}
+    integrator = repr(dataclasses.replace(settings, order=order))
+    record: dict[str, Any] = {"steps": steps, "controller": repr(method), "integrator": integrator, "hypotheses": list(loop.controller.hypotheses)}
     done: list[Step] = []
     for k in range(steps):
         step: Step | None = None

@@ -1,12 +1,20 @@
-"""The command `reach`: its version and a look at the machine. Reachability itself is not in this release, and the help says so."""
+"""The command `reach`: finds the commands in `reach.app.commands`, parses, and turns whatever happens into an exit code.
+
+Nothing heavy is imported here: `reach --help` loads neither torch nor sympy nor numba nor numpy.
+"""
 
 from __future__ import annotations
 
-import os
+import importlib
+import pkgutil
+import signal
 import sys
 from typing import Annotated, Any
 
 import typer
+
+from . import commands
+from .frame import EXIT_CODES, fail, framed
 
 
 def _version(asked: bool) -> None:
@@ -18,53 +26,56 @@ def _version(asked: bool) -> None:
 
 
 def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")] = False) -> None:
-    """Reachable sets of plants with neural controllers.
+    """Reachable sets of plants with neural controllers: tubes that contain every motion, verdicts on them, and a file that somebody else can check.
 
-    NOT IN THIS RELEASE: there is no solver here yet, and this command can neither compute nor check a reachable set. What works today is
-    `certify`: certified radii of trained networks (certify --help).
+    Exit codes: 0 proved or finished, 1 not proved, 2 could not be asked.
     """
 
 
-def doctor() -> None:
-    """Check what reachability will stand on: IEEE 754 arithmetic, numpy, sympy. Exit code 0 if all is well, 2 if not."""
-    import importlib.metadata
+def build() -> typer.Typer:
+    """The typer application with every command found in `reach.app.commands`."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.callback()(_root)
+    found = [(importlib.import_module(f"{commands.__name__}.{info.name}"), info.name) for info in pkgutil.iter_modules(commands.__path__)]
+    for module, name in sorted(found, key=lambda pair: pair[0].RANK):
+        app.command(name.replace("_", "-"))(framed(module.command))
+    return app
 
-    from certify.core.errors import CertifyError
-    from certify.core.rounding import require_ieee
 
-    problems = 0
-    for name in ("certify-reach", "numpy", "sympy"):
-        try:
-            sys.stdout.write(f"ok    {name} {importlib.metadata.version(name)}\n")
-        except importlib.metadata.PackageNotFoundError:
-            problems += name != "certify-reach"
-            sys.stdout.write(f"{'note ' if name == 'certify-reach' else 'FAIL '} {name} is not installed as a package\n")
-    try:
-        require_ieee()
-        sys.stdout.write("ok    float64 rounds as IEEE 754 demands\n")
-    except CertifyError as error:
-        problems += 1
-        sys.stdout.write(f"FAIL  {error}\n")
-    sys.stdout.write("note  reachability is not in this release\n")
-    raise typer.Exit(2 if problems else 0)
+def _interrupt(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0 well, 2 could not be asked."""
-    app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.callback()(_root)
-    app.command("doctor")(doctor)
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run one command line and return its exit code: 0 proved or finished, 1 not proved, 2 could not be asked."""
+    argv = list(sys.argv[1:] if argv is None else argv)
     usage_error: Any = typer.BadParameter.__mro__[2]  # click's ClickException, wherever this version of typer keeps click
+    as_json = "--json" in argv
+    previous = None
     try:
-        code = app(arguments or ["--help"], prog_name="reach", standalone_mode=False)
+        previous = signal.signal(signal.SIGTERM, _interrupt)  # a polite kill ends like Ctrl-C: finished work is kept
+    except ValueError:
+        pass  # not the main thread: the signal is not ours
+    try:
+        code = build()(argv or ["--help"], prog_name="reach", standalone_mode=False)
         sys.stdout.flush()
-        return 2 if not arguments else int(code or 0)
-    except (usage_error, typer.Abort, KeyboardInterrupt) as error:
-        text = error.format_message() if hasattr(error, "format_message") else "interrupted"
-    except Exception as error:
-        if os.environ.get("CERTIFY_TRACEBACK") == "1":
-            raise
-        text = f"{type(error).__name__}: {error}\n  try:      CERTIFY_TRACEBACK=1 before the command shows where"
-    sys.stderr.write(f"error: {text}\n")
-    return 2
+        return EXIT_CODES["error"] if not argv else int(code or 0)
+    except usage_error as error:
+        return fail(_usage(error, argv), as_json)
+    except (BrokenPipeError, SystemExit):  # typer ends the process by itself when the reader of standard output has left
+        sys.stdout = open("/dev/null", "w")  # the reader has left: nothing more to say, and no second error at exit
+        return EXIT_CODES["error"]
+    except (OSError, KeyboardInterrupt, typer.Abort) as error:
+        return fail(KeyboardInterrupt() if isinstance(error, typer.Abort) else error, as_json)
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _usage(error: Any, argv: list[str]) -> Exception:
+    """A wrong command line as one of our errors."""
+    from certify.core.errors import InputError
+
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "reach"
+    return InputError(error.format_message().rstrip("."), where=f"command line of {path}", found=" ".join(argv), hint=f"{path} --help")

@@ -66,12 +66,6 @@ class Switching:
         """(n, modes) scores of float states under the network of a mode: an estimate."""
         return self._network(mode).evaluate(states)
 
-    def evaluate(self, states) -> np.ndarray:
-        """Refused: what is applied depends on the mode, which a state does not tell."""
-        raise InputError(
-            "a switching controller is not a function of the state alone", where="Switching.evaluate", hint="step by step: scores(mode, states), then controls(previous, new, box)"
-        )
-
     def prepare(self, method: Layerwise, order: int) -> dict[Hashable, Any]:
         """The abstraction of every network."""
         return {mode: method.prepare(controller, order) for mode, controller in self._bound.items()}

@@ -104,7 +104,7 @@ def test_a_continuous_plant_keeps_the_tubes_of_all_branches():
 
 
 def test_simulating_without_a_mode_is_refused():
-    with pytest.raises(InputError, match="function of the state"):
+    with pytest.raises(InputError, match="without its mode"):
         reach.simulate(loop_of(0), [[0.0, 0.0]], 1.0)
 
 
