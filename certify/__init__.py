@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .core.regions import Ball, Box
     from .core.verdict import Verdict
     from .facade import as_graph, check
+    from .io.model import load_model
     from .io.onnx import load_onnx
     from .norms.base import NormBound
     from .norms.public import operator_norm
@@ -48,6 +49,7 @@ _HOME = {
     "as_graph": "facade",
     "check": "facade",
     "lipschitz": "constants.public",
+    "load_model": "io.model",
     "load_onnx": "io.onnx",
     "operator_norm": "norms.public",
     "radius": "robustness.radii",

@@ -88,19 +88,23 @@ def _run(loop, initial: Box, start, steps: int, method, settings: Picard, order:
     integrator = repr(dataclasses.replace(settings, order=order))
     record: dict[str, Any] = {"steps": steps, "controller": repr(method), "integrator": integrator, "hypotheses": list(loop.controller.hypotheses)}
     done: list[Step] = []
-    for k in range(steps):
-        step: Step | None = None
-        failed: Any = None
-        try:
-            step, failed = advance(state, k)
-        except CertifyError as error:
-            failed = error
-        if step is None:
-            pipe = Flowpipe(loop, initial, tuple(done), record, time.process_time() - began)
-            raise _remainder_error(loop, pipe, failed, k, advance.diagnosis()) from (failed if isinstance(failed, CertifyError) else None)
-        done.append(step)
-        state = step.end
-        say(k + 1, steps, f"t = {(k + 1) * loop.period:.6g}")
+    try:
+        for k in range(steps):
+            step: Step | None = None
+            failed: Any = None
+            try:
+                step, failed = advance(state, k)
+            except CertifyError as error:
+                failed = error
+            if step is None:
+                pipe = Flowpipe(loop, initial, tuple(done), record, time.process_time() - began)
+                raise _remainder_error(loop, pipe, failed, k, advance.diagnosis()) from (failed if isinstance(failed, CertifyError) else None)
+            done.append(step)
+            state = step.end
+            say(k + 1, steps, f"t = {(k + 1) * loop.period:.6g}")
+    except KeyboardInterrupt as stop:  # whoever shows what was finished finds it here
+        stop.flowpipe = Flowpipe(loop, initial, tuple(done), record, time.process_time() - began)  # type: ignore[attr-defined]
+        raise
     return Flowpipe(loop, initial, tuple(done), record, time.process_time() - began)
 
 

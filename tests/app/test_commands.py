@@ -114,15 +114,3 @@ def test_version_and_help(certify_command):
     for name in ("demo", "bound", "lipschitz", "radius", "check", "report", "doctor"):
         assert f"  {name} " in ran.out
         assert certify_command(name, "--help").code == 0
-
-
-def test_reach_is_honest(capsys):
-    from reach.app.cli import main
-
-    assert main(["--help"]) == 0
-    assert "NOT IN THIS RELEASE" in capsys.readouterr().out
-    assert main(["doctor"]) == 0
-    assert main(["--version"]) == 0
-    assert certify.__version__ in capsys.readouterr().out
-    assert main(["run", "problem.toml"]) == 2
-    assert "No such command" in capsys.readouterr().err

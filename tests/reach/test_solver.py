@@ -111,9 +111,9 @@ def test_progress_is_told_and_may_cancel():
         if done == 3:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         reach.solve(pendulum(), PENDULUM_BOX, 2.0, progress=stop)
-    assert seen[-1] == (3, 10)
+    assert seen[-1] == (3, 10) and len(caught.value.flowpipe) == 3 and caught.value.flowpipe.settings["steps"] == 10
 
 
 def test_the_same_call_gives_the_same_numbers():

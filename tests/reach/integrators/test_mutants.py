@@ -28,7 +28,7 @@ def plain(module, changes=(), **given) -> dict:
         assert text.count(old) >= 1, f"the source of {module.__name__} no longer has {old!r}: adapt the mutant"
         text = text.replace(old, new)
     space = {"__name__": module.__name__, "__package__": module.__package__}
-    exec(compile(text.replace("@jit\n", ""), module.__file__, "exec"), space)  # noqa: S102  our own source
+    exec(compile(text.replace("@jit\n", ""), module.__file__, "exec"), space)
     space.update(given)
     return space
 
@@ -158,7 +158,9 @@ MUTANTS = {
     "the Picard remainder at the end": {"flow": [("remainder = (I[i] + spread", "remainder = (0.0 * I[i] + spread")]},
     "the spread of the transition": {"flow": [("(I[i] + spread + parts[2, i])", "(I[i] + parts[2, i])")]},
     "the disturbance's column": {"flow": [("ends[i, m + j] = A[i, k + j] * rw[j]", "ends[i, m + j] = 0.0")]},
-    "the disturbance in the deviation": {"flow": [("e0 = np.concatenate((row_sum(generators), row_sum(held_generators), rw))", "e0 = np.concatenate((row_sum(generators), row_sum(held_generators), 0.0 * rw))")]},
+    "the disturbance in the deviation": {
+        "flow": [("e0 = np.concatenate((row_sum(generators), row_sum(held_generators), rw))", "e0 = np.concatenate((row_sum(generators), row_sum(held_generators), 0.0 * rw))")]
+    },
     "the generators in the tube": {"flow": [("vectors[2] = need", "vectors[2] = 0.0")]},
     "the held generators": {"flow": [("+ matmul(np.ascontiguousarray(mid[:n, n:k]), held_generators)", "")]},
     "the first-order term": {"deviation": [("mid[i, i] += 1.0", "mid[i, i] += 1.0 - 1e-6")]},
