@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from .loop import ClosedLoop
 from .sets.polyzonotope import PolynomialZonotope
 from .sets.union import SetUnion
 
+SUBSTEPS = 2  # per period where none are given: branches do not adapt
 LARGEST = 256  # branches of one step; beyond it, those of one mode are merged into their hull
 
 
@@ -69,6 +71,19 @@ class BranchingFlowpipe(Flowpipe):
         self._require(k, 0)
         return {b.mode for b in self.levels[k]}
 
+    def sample(self, count: int, seed: int = 0) -> np.ndarray:
+        """(count, n) members of all branches, spread over the steps."""
+        which = np.random.default_rng(seed).integers(0, len(self.levels), count)
+        rows = [(self.at(0) if k == 0 else self.tube(int(k))).sample(int((which == k).sum()), seed + int(k)) for k in np.unique(which)]
+        return np.concatenate(rows) if rows else np.zeros((0, self.dimension))
+
+    def save(self, path, specs=()):
+        """Refused: there is no certificate for switching controllers yet."""
+        raise InputError("a flowpipe with branches has no certificate yet", where="BranchingFlowpipe.save", hint="pipe.verify(...) and pipe.to_csv(path) work")
+
+    def __repr__(self) -> str:
+        return f"BranchingFlowpipe({len(self)} steps to t = {self.horizon:g}, {', '.join(self.loop.states)}, {len(self.levels[-1])} branches)"
+
     def _require(self, k: int, least: int) -> None:
         if not (isinstance(k, int | np.integer) and least <= k <= len(self)):
             raise InputError("a flowpipe has no such step", found=repr(k), expected=f"a whole number from {least} to {len(self)}")
@@ -81,7 +96,10 @@ def solve_switching(loop: ClosedLoop, initial: Box, start: PolynomialZonotope, s
     """
     rule: Any = loop.controller
     began = time.process_time()
-    networks = rule.prepare(method if isinstance(method, Layerwise) else Layerwise(), order)
+    if not isinstance(method, Layerwise):
+        raise InputError("a switching controller is abstracted layer by layer", where="solve, argument controller", found=repr(method), expected='"auto" or reach.Layerwise(...)')
+    networks = rule.prepare(method, order)
+    settings = dataclasses.replace(settings, order=order, substeps=settings.substeps or SUBSTEPS)
     levels: list[tuple[Branch, ...]] = [(Branch(rule.initial, start),)]
     segments: list[tuple[Step, ...]] = []
     record: dict[str, Any] = {"steps": steps, "controller": repr(method), "integrator": repr(settings), "hypotheses": list(rule.hypotheses)}
@@ -117,7 +135,7 @@ def _children(loop: ClosedLoop, rule: Switching, networks, branch: Branch, paren
             control = ControlModel(P, np.zeros((len(row), state.generators.shape[1])), np.spacing(np.abs(row)))  # both readings of a decimal
             start = k * loop.period
             if isinstance(loop.plant, ContinuousSystem):
-                run = continuous.period(loop.plant, state, control, loop.period, settings.substeps or 2, start, settings.halvings)
+                run = continuous.period(loop.plant, state, control, loop.period, settings.substeps or SUBSTEPS, start, settings.halvings)
                 if run.failed is not None:
                     raise RemainderError(run.failed.reason, time=run.failed.time, step=k + 1)
                 step = Step(state, control, run.pieces, run.times, run.end, kept)

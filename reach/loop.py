@@ -12,6 +12,8 @@ from certify.core.errors import InputError
 from .controllers.controller import Controller
 from .dynamics.system import ContinuousSystem, DiscreteSystem
 
+SHORTEST = 1e-290  # seconds, or whatever the plant's unit is: products and halves of it stay normal floats
+
 
 class ClosedLoop:
     """x' = f(x, v, w) (or x+ = f(x, v, w)) with v = controller(x(k period)) held on [k period, (k + 1) period).
@@ -30,12 +32,15 @@ class ClosedLoop:
         if not isinstance(plant, ContinuousSystem | DiscreteSystem):
             raise InputError("this is not a plant", where="ClosedLoop.plant", found=type(plant).__name__, expected="reach.ContinuousSystem or reach.DiscreteSystem")
         try:
-            period = float(period)
+            period = float("nan") if isinstance(period, bool) else float(period)
         except (TypeError, ValueError):
             raise InputError("the period is not a number", where="ClosedLoop.period", found=repr(period)[:80], expected="a positive number") from None
-        if not (period > 0 and math.isfinite(period)):
-            raise InputError("the period is not positive", where="ClosedLoop.period", found=period, expected="a positive finite number")
+        if not (period >= SHORTEST and math.isfinite(period)):
+            expected = f"a positive finite number (at least {SHORTEST:g}: below it a float no longer tells a step from its half)"
+            raise InputError("the period is not positive", where="ClosedLoop.period", found=period, expected=expected)
         self.plant, self.period = plant, period
+        if isinstance(controller, type) and hasattr(controller, "bind"):
+            raise InputError("this is a class, not a controller", where="ClosedLoop.controller", found=controller.__name__, expected=f"{controller.__name__}(...)")
         raw = controller if hasattr(controller, "bind") else Controller(controller)
         self.controller = raw.bind(plant.states, len(plant.inputs))
 
@@ -59,8 +64,8 @@ class ClosedLoop:
         except (TypeError, ValueError):
             raise InputError("the horizon is not a number", where="horizon", found=repr(horizon)[:80], expected=f"a multiple of the period {self.period:g}") from None
         count = horizon / self.period if math.isfinite(horizon) else math.nan
-        if not (horizon >= 0 and abs(count - round(count)) <= 1e-9 * max(1.0, count)):
-            raise InputError("the horizon is not a multiple of the period", where="horizon", found=horizon, expected=f"k * {self.period:g} for a whole number k >= 0")
+        if not (horizon >= 0 and count < 1e9 and abs(count - round(count)) <= 1e-9 * count):
+            raise InputError("the horizon is not a multiple of the period", where="horizon", found=horizon, expected=f"k * {self.period:g} for a whole number k >= 0, at most 1e9")
         return round(count)
 
     def index(self, state: str | int) -> int:

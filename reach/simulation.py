@@ -71,6 +71,8 @@ def simulate_dense(loop: Any, initial_states: Any, horizon: float, times_per_per
 
 
 def _initial(loop: Any, states: Any) -> np.ndarray:
+    if not (hasattr(loop, "plant") and hasattr(loop, "controller")):
+        raise InputError("this is not a closed loop", where="simulate, argument loop", found=type(loop).__name__, expected="reach.ClosedLoop(plant, controller, period)")
     names = loop.plant.states
     try:
         array = np.array(states, dtype=np.float64)

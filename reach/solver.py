@@ -94,6 +94,8 @@ def _run(loop, initial: Box, start, steps: int, method, settings: Picard, order:
             failed: Any = None
             try:
                 step, failed = advance(state, k)
+            except InputError:  # a setting that does not fit is not a divergence
+                raise
             except CertifyError as error:
                 failed = error
             if step is None:

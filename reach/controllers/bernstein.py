@@ -88,7 +88,7 @@ class Bernstein:
                 raise InputError("a setting is outside its range", where=f"Bernstein.{name}", found=value, expected=f"integers from {least} to {most}, or None")
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
-        if self.error is not None and not (math.isfinite(self.error) and self.error > 0):
+        if self.error is not None and not (isinstance(self.error, int | float) and math.isfinite(self.error) and self.error > 0):
             raise InputError("a setting is outside its range", where="Bernstein.error", found=self.error, expected="a positive number, or None")
         for name in ("samples", "budget"):
             value = getattr(self, name)

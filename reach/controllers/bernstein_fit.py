@@ -56,7 +56,8 @@ def sample_points(count: int, n: int) -> np.ndarray:
     """(count, n) points of [-1, 1]^n: the centre, corners, and points that are denser near the faces; always the same ones."""
     rng = np.random.default_rng(0)
     points = np.cos(np.pi * rng.random((count, n)))
-    corners = np.array(list(itertools.islice(itertools.product((-1.0, 1.0), repeat=n), count // 4))).reshape(-1, n)
+    some = list(itertools.islice(itertools.product((-1.0, 1.0), repeat=n), count // 4))
+    corners = np.array(some).reshape(len(some), n)
     points[: len(corners)] = corners
     points[len(corners) : len(corners) + 1] = 0.0
     points.setflags(write=False)

@@ -47,7 +47,7 @@ class BlackBox:
         if constant.ndim not in (0, 2) or not (np.isfinite(constant).all() and (constant >= 0).all()):
             expected = "a finite number >= 0, or a matrix (controls, states) of such"
             raise InputError("a Lipschitz constant is not usable", where="BlackBox.lipschitz", found=repr(lipschitz)[:80], expected=expected)
-        error = float(evaluation_error)
+        error = float(evaluation_error) if isinstance(evaluation_error, int | float) else -1.0
         if not 0.0 <= error < 1.0:
             raise InputError("an evaluation error is not usable", where="BlackBox.evaluation_error", found=evaluation_error, expected="0 <= error < 1")
         if constant.ndim == 2:
@@ -106,7 +106,10 @@ class BlackBox:
         if self.inputs is not None and x.shape[1] != self.inputs:
             raise InputError("a state has another size than the black box takes", where=where, found=x.shape[1], expected=self.inputs)
         try:
-            made = np.asarray(self.f(x.copy()), np.float64)
+            raw = np.asarray(self.f(x.copy()))
+            if raw.dtype.kind == "c":
+                raise TypeError("complex values")
+            made = raw.astype(np.float64)
         except Exception as error:
             found, expected = f"{type(error).__name__}: {str(error)[:200]}", f"a batch function: {x.shape} -> (n, controls)"
             raise ReachError("the black box failed", where=where, found=found, expected=expected) from error

@@ -22,7 +22,7 @@ def choose(controller: Any, loop: ClosedLoop, order: int) -> Abstraction:
         from .bernstein import Bernstein
 
         return Bernstein()
-    if hasattr(controller, "prepare"):
+    if hasattr(controller, "prepare") and not isinstance(controller, type):
         return controller
     raise InputError(
         "this is not an abstraction of controllers",

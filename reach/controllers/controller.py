@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -30,6 +31,12 @@ class Controller:
     """
 
     def __init__(self, model: Any, inputs: Any = None, offset: Any = 0, scale: Any = 1, clamp: Any = None):
+        if inputs is not None and (isinstance(inputs, str) or not isinstance(inputs, Sequence)):
+            raise InputError(
+                "the controller's inputs are not a list", where="Controller.inputs", found=repr(inputs)[:80], expected='a list of expressions, e.g. ["x1", "x2 - 0.5"]'
+            )
+        if clamp is not None and not (isinstance(clamp, list | tuple) and len(clamp) == 2):
+            raise InputError("a clamp is a pair", where="Controller.clamp", found=repr(clamp)[:80], expected="(low, high)")
         self.model, self.inputs, self.offset, self.scale, self.clamp = model, inputs, offset, scale, clamp
         self._bound: tuple[tuple[str, ...], int, Graph] | None = None
 
@@ -84,7 +91,9 @@ class Controller:
 
 def _numbers(value: Any, count: int, name: str) -> list[Fraction]:
     """`value` as `count` exact rationals: numbers by their shortest decimal, text as a decimal or a fraction."""
-    many = list(value) if isinstance(value, list | tuple | np.ndarray) else [value] * count
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    many = list(value) if isinstance(value, list | tuple) else [value] * count
     if len(many) != count:
         raise InputError("the controller's processing has a wrong length", where=name, found=len(many), expected=f"{count}, one per control")
     try:
@@ -145,6 +154,14 @@ def _whole_graph(c: Controller, states: tuple[str, ...], controls: int) -> Graph
 def _processing(b: GraphBuilder, x: str, matrix: list[list[Fraction]], shift: list[Fraction], name: str) -> str:
     """A dense layer with the nearest floats of exact rationals; its attributes say how far they are (as `certify.core.fold` does), so that every
     enclosure holds for the rationals and for the floats."""
+    for v in (*(v for row in matrix for v in row), *shift):
+        if v and not Fraction(2) ** -1000 <= abs(v) <= Fraction(2) ** 1000:
+            raise InputError(
+                "a number of the controller's processing is out of range",
+                where=name,
+                found=f"about 1e{len(str(abs(v.numerator))) - len(str(v.denominator))}",
+                expected="0, or a size between 1e-300 and 1e300",
+            )
     weight = np.array([[float(v) for v in row] for row in matrix], np.float64)
     bias = np.array([float(v) for v in shift], np.float64)
     exact = all(Fraction(float(v)) == v for row in matrix for v in row)
@@ -153,3 +170,7 @@ def _processing(b: GraphBuilder, x: str, matrix: list[list[Fraction]], shift: li
     if error:
         attrs = {"perturbation": 1, "bias_perturbation": float(np.nextafter(float(error), np.inf))}
     return b.add("dense", [x], attrs, {"weight": weight, "bias": bias}, name=name)
+
+
+def _size(v: Fraction) -> str:
+    return f"about 1e{len(str(abs(v.numerator))) - len(str(v.denominator))}"

@@ -12,7 +12,7 @@ from certify.core.errors import InputError
 from ..sets.kernels import TINY, U, multiply, poly_ranges
 from ..sets.polyzonotope import PolynomialZonotope, row_sums
 from ..sets.ring import Ring
-from .fits import Fits, fit
+from .fits import METHODS, Fits, fit
 from .layer_kernels import activated, affine_rounding, composed, neuron_ranges
 from .model import ControlModel, Prepared
 from .program import Affine, Apply, Combine, Constant, Join
@@ -58,6 +58,8 @@ class Layerwise:
     def __post_init__(self):
         if isinstance(self.degree, bool) or not (isinstance(self.degree, int) and 1 <= self.degree <= 8):
             raise InputError("a fit of this degree is not supported", where="Layerwise.degree", found=self.degree, expected="a whole number from 1 to 8")
+        if self.method not in METHODS:
+            raise InputError("unknown method of fitting", where="Layerwise.method", found=repr(self.method), expected=", ".join(map(repr, METHODS)))
 
     def prepare(self, controller: Controller, order: int) -> Prepared:
         """The map from sets to control models for one controller; `order` is the state ring's."""
@@ -138,7 +140,8 @@ def affine(step: Affine, z: Value, e0: np.ndarray) -> Value:
     N = np.empty((len(W), width + len(own)))
     np.matmul(W, z.N, out=N[:, :width])
     np.multiply(W[:, own], z.v[own], out=N[:, width:])
-    return Value(P, W @ z.A, N, affine_rounding(step.size, step.shift_size, count, *z, e0))
+    v = affine_rounding(step.size, step.shift_size, count, *z, e0)
+    return Value(P, W @ z.A, N, v if step.shift_error == 0.0 else np.nextafter(v + step.shift_error, np.inf))
 
 
 def join(step: Join, parts: list[Value]) -> Value:

@@ -18,7 +18,8 @@ COPIES = frozenset("slice gather reshape transpose expand".split())
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """y = W x + b. The exact matrix and vector differ from the stored floats by at most gamma(roundings) times `size` and `shift_size`, entrywise."""
+    """y = W x + b. The exact matrix and vector differ from the stored floats by at most gamma(roundings) times `size` and `shift_size`, entrywise, and the
+    vector by `shift_error` more (what folding, or a decimal, left behind)."""
 
     source: str
     weight: np.ndarray
@@ -26,6 +27,7 @@ class Affine:
     size: np.ndarray
     shift_size: np.ndarray
     roundings: int
+    shift_error: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,13 +174,18 @@ def affine_of(node: Node, shape: tuple[int, ...]) -> Affine:
     linear, shift = _parts(node)
     weight = _run(linear, shape, np.eye(n).reshape(n, *shape)).reshape(n, -1).T
     bias = _run(shift, shape, np.zeros((1, *shape))).reshape(-1)
+    roundings, shift_error = float(node.attrs.get("perturbation", 0)), float(node.attrs.get("bias_perturbation", 0.0))  # see certify.core.fold
     if node.op in COPIES:
         return Affine(node.inputs[0], weight, bias, np.abs(weight), np.abs(bias), 0)
     size = _run(_absolute(linear), shape, np.eye(n).reshape(n, *shape)).reshape(n, -1).T
     shift_size = _run(_absolute(shift), shape, np.zeros((1, *shape))).reshape(-1)
     exact = node.op == "dense"
-    taps = 0 if exact else 16 + max((a.size for k, a in node.arrays.items() if k == "weight"), default=0) + (n if node.op in ("avg_pool", "reduce") else 0)
-    return Affine(node.inputs[0], np.ascontiguousarray(weight), bias, np.ascontiguousarray(np.abs(size)), np.abs(shift_size), taps)
+    taps = (
+        int(np.ceil(roundings)) + 1
+        if exact
+        else int(np.ceil(roundings)) + 16 + max((a.size for k, a in node.arrays.items() if k == "weight"), default=0) + (n if node.op in ("avg_pool", "reduce") else 0)
+    )
+    return Affine(node.inputs[0], np.ascontiguousarray(weight), bias, np.ascontiguousarray(np.abs(size)), np.abs(shift_size), taps, shift_error)
 
 
 def _parts(node: Node) -> tuple[Node, Node]:

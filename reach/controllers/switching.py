@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,11 +38,13 @@ class Switching:
     """
 
     def __init__(self, networks: Mapping[Hashable, Any], initial: Hashable, controls: Choices, inputs: Any = None, modes: Sequence[Hashable] | None = None):
-        if not networks:
-            raise InputError("a switching controller has no networks", where="Switching.networks")
+        if not isinstance(networks, Mapping) or not networks:
+            raise InputError("a switching controller has no networks", where="Switching.networks", found=type(networks).__name__, expected="a dict mode -> model")
         self.modes = tuple(modes) if modes is not None else tuple(networks)
-        if initial not in networks or initial not in self.modes:
-            raise InputError("the initial mode has no network", where="Switching.initial", found=repr(initial), expected=", ".join(map(repr, networks)))
+        if not any(initial == mode for mode in networks) or not any(initial == mode for mode in self.modes):
+            raise InputError("the initial mode has no network", where="Switching.initial", found=repr(initial)[:80], expected=", ".join(map(repr, networks)))
+        if not callable(controls):
+            raise InputError("the switching rule is not a function", where="Switching.controls", found=repr(controls)[:80], expected="controls(previous, new, box)")
         self.networks, self.initial, self.controls, self.inputs = dict(networks), initial, controls, inputs
         self._bound: dict[Hashable, Controller] = {}
         self._states: tuple[str, ...] = ()
@@ -60,7 +63,9 @@ class Switching:
 
     @property
     def digest(self) -> str:
-        return " ".join(f"{mode}:{c.digest}" for mode, c in self._bound.items())
+        """Of the networks, modes, inputs and the initial mode; the rule `controls` is a function and has none (see `hypotheses`)."""
+        parts = [repr(self.modes), repr(self.initial), repr(self.inputs), *(f"{mode!r}:{c.digest}" for mode, c in self._bound.items())]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     def scores(self, mode: Hashable, states) -> np.ndarray:
         """(n, modes) scores of float states under the network of a mode: an estimate."""
@@ -72,7 +77,15 @@ class Switching:
 
     def admissible(self, previous: Hashable, new: Hashable, box: Box) -> list[np.ndarray]:
         """The control vectors of one choice, checked."""
-        rows = [np.atleast_1d(np.asarray(v, np.float64)) for v in self.controls(previous, new, box)]
+        try:
+            rows = [np.atleast_1d(np.asarray(v, np.float64)) for v in self.controls(previous, new, box)]
+        except Exception as error:
+            raise InputError(
+                "the switching rule failed",
+                where=f"Switching.controls({previous!r}, {new!r}, ...)",
+                found=f"{type(error).__name__}: {error}"[:160],
+                expected="a list of control vectors",
+            ) from error
         if not rows or any(r.shape != (self._controls,) or not np.isfinite(r).all() for r in rows):
             found = "nothing" if not rows else str([r.tolist() for r in rows])[:120]
             raise InputError(

@@ -13,6 +13,8 @@ from ..sets.polyzonotope import PolynomialZonotope
 from ..sets.ring import Lift, lift
 from .flow_kernels import flow
 
+SMALLEST = 2.0**-1000  # of a step: relative rounding of its length needs a normal float, with room for products
+
 REASONS = {
     1: "no remainder was found that the Picard operator maps into itself",
     2: "the Jacobian times the step is too large, or an expression is undefined on the tube",
@@ -68,6 +70,9 @@ def period(plant: ContinuousSystem, state: PolynomialZonotope, control: ControlM
     failed = None
     while todo:
         h = todo.pop()
+        if not h >= SMALLEST:
+            failed = Failed(times[-1], 1, REASONS[1])
+            break
         piece, status = _piece(plant, now, held, held_generators, middle, radius, h, tables)
         if piece is None:
             if h * 2**halvings < length / substeps * (1 + 1e-9):

@@ -46,5 +46,5 @@ class Picard:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
                 raise InputError("a setting of the integrator is out of range", where=f"Picard.{name}", found=repr(value), expected=f"a whole number from {least} to {most}")
-        if not 0 < self.tolerance < 1:
+        if isinstance(self.tolerance, bool) or not (isinstance(self.tolerance, int | float) and 0 < self.tolerance < 1):
             raise InputError("a setting of the integrator is out of range", where="Picard.tolerance", found=self.tolerance, expected="a number between 0 and 1")

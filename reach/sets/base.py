@@ -48,9 +48,16 @@ class Set(Protocol):
         ...
 
 
+def _floats(value: ArrayLike, name: str) -> np.ndarray:
+    try:
+        return np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is not an array of numbers", found=repr(value)[:80], expected="numbers") from None
+
+
 def direction_of(dimension: int, direction: ArrayLike) -> np.ndarray:
     """The direction as n finite floats, else InputError."""
-    c = np.asarray(direction, np.float64)
+    c = _floats(direction, "a direction")
     if c.shape != (dimension,) or not np.isfinite(c).all():
         raise InputError("a direction does not fit the set", found=f"shape {c.shape}", expected=f"{dimension} finite numbers")
     return c
@@ -58,10 +65,10 @@ def direction_of(dimension: int, direction: ArrayLike) -> np.ndarray:
 
 def matrix_of(dimension: int, matrix: ArrayLike, offset: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
     """W (k, n) and b (k,) as finite floats, else InputError."""
-    w = np.asarray(matrix, np.float64)
+    w = _floats(matrix, "a matrix")
     if w.ndim != 2 or w.shape[1] != dimension or not np.isfinite(w).all():
         raise InputError("a matrix does not fit the set", found=f"shape {w.shape}", expected=f"(k, {dimension}), finite")
-    b = np.zeros(len(w)) if offset is None else np.asarray(offset, np.float64)
+    b = np.zeros(len(w)) if offset is None else _floats(offset, "an offset")
     if b.shape != (len(w),) or not np.isfinite(b).all():
         raise InputError("an offset does not fit the matrix", found=f"shape {b.shape}", expected=f"({len(w)},), finite")
     return w, b

@@ -130,12 +130,19 @@ def row_sums(matrix: np.ndarray) -> np.ndarray:
 
 
 _PIECES = {0: 1, 1: 32, 2: 16, 3: 6, 4: 3}
+_WORK = 1 << 21  # coefficients of all pieces together: a few milliseconds
 
 
 def range_of(r: Ring, coefficients: np.ndarray, pieces: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Enclosures (lo, hi) of every row's range: the hull over a partition of every variable in `pieces`, met with the plain range."""
     lower, upper = poly_ranges(np.ascontiguousarray(coefficients), r.even)
-    pieces = _PIECES.get(r.variables, 2) if pieces is None else pieces
+    if pieces is None:
+        pieces = _PIECES.get(r.variables, 2)
+        if pieces**r.variables * r.size * len(coefficients) > _WORK:
+            return lower, upper
+    elif isinstance(pieces, bool) or not (isinstance(pieces, int) and pieces >= 1 and pieces**r.variables * r.size * len(coefficients) <= 64 * _WORK):
+        expected = f"a whole number from 1 on with pieces^{r.variables} pieces in all not beyond {64 * _WORK // (r.size * len(coefficients))}"
+        raise InputError("a set cannot be cut like this", where="argument pieces", found=repr(pieces)[:40], expected=expected)
     if pieces <= 1 or r.variables == 0 or r.order < 2 or not (np.isfinite(lower).all() and np.isfinite(upper).all()):
         return lower, upper
     rows, error = cut_rows(r, coefficients, pieces)

@@ -38,8 +38,9 @@ class SetUnion:
     def dimension(self) -> int:
         return self.parts[0].dimension
 
-    def box(self) -> Box:
-        return hull([p.box() for p in self.parts])
+    def box(self, pieces: int | None = None) -> Box:
+        """The hull of the parts' boxes; `pieces` is handed to parts that can be cut."""
+        return hull([p.box() if pieces is None else p.box(pieces) for p in self.parts])  # type: ignore[call-arg]
 
     def support(self, direction: ArrayLike) -> float:
         return float(np.max([p.support(direction) for p in self.parts]))  # numpy's max keeps a NaN
