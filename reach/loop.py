@@ -10,6 +10,8 @@ from typing import Any
 from certify.core.errors import InputError
 
 from .controllers.controller import Controller
+from .dynamics.libm import LIBM
+from .dynamics.opcodes import LIBRARY
 from .dynamics.system import ContinuousSystem, DiscreteSystem
 
 SHORTEST = 1e-290  # seconds, or whatever the plant's unit is: products and halves of it stay normal floats
@@ -56,6 +58,12 @@ class ClosedLoop:
     def digest(self) -> str:
         """SHA-256 of plant, controller and period."""
         return hashlib.sha256(f"{self.plant.digest} {self.controller.digest} {self.period!r}".encode()).hexdigest()
+
+    @property
+    def assumptions(self) -> list[str]:
+        """What every result about this loop rests on and no code of ours proves."""
+        library = [LIBM] if not LIBRARY.isdisjoint(self.plant.tape.op.tolist()) else []
+        return ["IEEE 754 double precision", *library, *self.controller.hypotheses]
 
     def steps(self, horizon: float) -> int:
         """How many periods the horizon has; it must be a multiple within 1e-9 relative."""

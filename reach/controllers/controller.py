@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 
 import certify
+from certify.core.elementary import LIBM
 from certify.core.errors import InputError
 from certify.core.graph import Graph, GraphBuilder
 
 from .program import Program, compile_graph
+
+
+_OWN = frozenset("relu leaky_relu prelu abs hardtanh hardsigmoid hardswish softshrink softsign tanh sigmoid".split())  # fitted without the C library
 
 
 class Controller:
@@ -82,7 +86,9 @@ class Controller:
 
     @property
     def hypotheses(self) -> tuple[str, ...]:
-        return ()
+        """What is assumed: the C library, for activations whose values come from it."""
+        kinds = {str(node.attrs["kind"]) for node in self.graph.nodes if node.op == "activation"}
+        return () if kinds <= _OWN else (LIBM,)
 
     @property
     def digest(self) -> str:
