@@ -16,7 +16,6 @@ from certify.core.graph import Graph, GraphBuilder
 
 from .program import Program, compile_graph
 
-
 _OWN = frozenset("relu leaky_relu prelu abs hardtanh hardsigmoid hardswish softshrink softsign tanh sigmoid".split())  # fitted without the C library
 
 

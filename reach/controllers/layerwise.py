@@ -102,7 +102,8 @@ class Walker:
                 made, symbols = _named(made, symbols)
             values[name] = made
         u = values[self.program.output]
-        box = (np.abs(u.N).sum(1) + u.v + (n + 4) * U * (np.abs(u.A) @ e0)) * ((1 + (u.N.shape[1] + 8) * U) * SLACK) + TINY
+        reserve = 2.0**-48 * np.abs(u.P).sum(1)  # for a checker with other roundings, where everything else is rounding
+        box = (np.abs(u.N).sum(1) + u.v + (n + 4) * U * (np.abs(u.A) @ e0) + reserve) * ((1 + (u.N.shape[1] + 8) * U) * SLACK) + TINY
         return ControlModel(u.P, u.A @ E, box, tuple(records))
 
     def activate(self, step: Apply, z: Value, E: np.ndarray, e0: np.ndarray, r: Ring, name: str) -> tuple[Value, Fits]:

@@ -62,7 +62,8 @@ def update(plant: DiscreteSystem, state: PolynomialZonotope, control: ControlMod
     P, rest = C[tape.outputs], R[tape.outputs]
     spread = rad @ e0
     size = np.abs(mid) @ e0
-    box = ((rest + spread) * SLACK + (len(mid[0]) + 6) * U * size) * (1 + 1e-12) + TINY
+    reserve = 2.0**-48 * (np.abs(P).sum(1) + size)  # for a checker with other roundings, where everything else is rounding
+    box = ((rest + spread) * SLACK + (len(mid[0]) + 6) * U * size + reserve) * (1 + 1e-12) + TINY
     G = np.hstack([mid[:, : n + nu] @ EE, mid[:, n + nu :] * radius, np.diag(box)])
     if not (np.isfinite(P).all() and np.isfinite(G).all()):
         raise ReachError(
