@@ -30,7 +30,7 @@ class ClosedLoop:
         InputError: not a plant, not a controller, a period that is not positive, sizes that do not fit.
     """
 
-    def __init__(self, plant: ContinuousSystem | DiscreteSystem, controller: Any, period: float = 1.0):
+    def __init__(self, plant: ContinuousSystem | DiscreteSystem, controller: Any, period: float):
         if not isinstance(plant, ContinuousSystem | DiscreteSystem):
             raise InputError("this is not a plant", where="ClosedLoop.plant", found=type(plant).__name__, expected="reach.ContinuousSystem or reach.DiscreteSystem")
         try:
