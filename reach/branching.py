@@ -102,7 +102,7 @@ def solve_switching(loop: ClosedLoop, initial: Box, start: PolynomialZonotope, s
     settings = dataclasses.replace(settings, order=order, substeps=settings.substeps or SUBSTEPS)
     levels: list[tuple[Branch, ...]] = [(Branch(rule.initial, start),)]
     segments: list[tuple[Step, ...]] = []
-    record: dict[str, Any] = {"steps": steps, "controller": repr(method), "integrator": repr(settings), "hypotheses": loop.assumptions}
+    record: dict[str, Any] = {"steps": steps, "controller": repr(method), "integrator": repr(settings), "assumptions": loop.assumptions, "hypotheses": list(rule.hypotheses)}
     for k in range(steps):
         made: list[Branch] = []
         for parent, branch in enumerate(levels[-1]):

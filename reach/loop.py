@@ -63,7 +63,7 @@ class ClosedLoop:
     def assumptions(self) -> list[str]:
         """What every result about this loop rests on and no code of ours proves."""
         library = [LIBM] if not LIBRARY.isdisjoint(self.plant.tape.op.tolist()) else []
-        return ["IEEE 754 double precision", *library, *self.controller.hypotheses]
+        return ["IEEE 754 double precision", *library, *getattr(self.controller, "library", ()), *self.controller.hypotheses]
 
     def steps(self, horizon: float) -> int:
         """How many periods the horizon has; it must be a multiple within 1e-9 relative."""

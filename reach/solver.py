@@ -86,7 +86,8 @@ def _run(loop, initial: Box, start, steps: int, method, settings: Picard, order:
     advance = Advance(loop, abstraction, settings)
     state = PolynomialZonotope.from_box(lower, upper, order, free)
     integrator = repr(dataclasses.replace(settings, order=order))
-    record: dict[str, Any] = {"steps": steps, "controller": repr(method), "integrator": integrator, "hypotheses": loop.assumptions}
+    record: dict[str, Any] = {"steps": steps, "controller": repr(method), "integrator": integrator}
+    record |= {"assumptions": loop.assumptions, "hypotheses": list(loop.controller.hypotheses)}
     done: list[Step] = []
     try:
         for k in range(steps):

@@ -85,7 +85,12 @@ class Controller:
 
     @property
     def hypotheses(self) -> tuple[str, ...]:
-        """What is assumed: the C library, for activations whose values come from it."""
+        """A network needs none."""
+        return ()
+
+    @property
+    def library(self) -> tuple[str, ...]:
+        """What is assumed of the C library, for activations whose values come from it."""
         kinds = {str(node.attrs["kind"]) for node in self.graph.nodes if node.op == "activation"}
         return () if kinds <= _OWN else (LIBM,)
 

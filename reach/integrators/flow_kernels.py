@@ -120,10 +120,41 @@ def ends_of(P, I, generators, held_generators, e0, rw, A, Ar, mid, rad, majorant
 
 
 @jit
+def chord(generators, held_generators, e0, rw, A, Ar, majorant, i):
+    """An upper bound of |d_i(t)| for all t in [0, h]: what keeps the symbols moves along a chord, the rest is of second order.
+
+    d(t) = d0 + int A d0 + Bv ev + Bw w~ + int A (d - d0); with tau = t / h the first integral is tau (A0 (d0; ev) + B0 wbar) up to tau Ar e0, and the last at most
+    (exp(G tau) - I - G tau) e0, increasing in tau. For fixed symbols d0 + tau A0 (d0; ev) is between its values at 0 and 1.
+    """
+    n, m = generators.shape
+    k = n + len(held_generators)
+    start = 0.0
+    end = 0.0
+    size = 0.0
+    rest = 0.0
+    for c in range(m):
+        s = generators[i, c]
+        for j in range(n):
+            s += A[i, j] * generators[j, c]
+        for j in range(n, k):
+            s += A[i, j] * held_generators[j - n, c]
+        end += abs(s)
+        start += abs(generators[i, c])
+    for j in range(len(e0)):
+        g = abs(A[i, j]) + Ar[i, j]
+        size += abs(A[i, j]) * e0[j]
+        second = majorant[i, j] - (1.0 if j == i else 0.0) - g
+        rest += (Ar[i, j] + max(second, 0.0) + 5e-16 * (1.0 + majorant[i, j])) * e0[j]
+    for j in range(len(rw)):
+        end += abs(A[i, k + j]) * rw[j]
+    return (max(start, end) + rest + (m + k + 8) * U * (e0[i] + size)) * (1 + 1e-12) * SLACK + TINY
+
+
+@jit
 def flow(code, outputs, start, generators, held, held_generators, wc, rw, h, time_power, raise_time, tables):
     """One step. start (n, M_time), generators (n, m), held (nu + nw, M_time) with the disturbances' middles last, held_generators (nu, m), rw (nw,).
 
-    Returns (status, P, vectors (3, n): I, V, the bound below V, matrices (4, N, N): Jacobian and its radius times h, transition and its radius,
+    Returns (status, P, vectors (3, n): I, V, a bound of the deviation at all times below V, matrices (4, N, N): Jacobian and its radius times h, transition and its radius,
     ends and parts as in `ends_of`).
     """
     n = len(start)
@@ -146,7 +177,8 @@ def flow(code, outputs, start, generators, held, held_generators, wc, rw, h, tim
     ends, parts = ends_of(P, I, generators, held_generators, e0, rw, A, Ar, mid, rad, majorant, tables[4])
     vectors[0] = I
     vectors[1] = V
-    vectors[2] = need
+    for i in range(n):
+        vectors[2, i] = min(need[i], chord(generators, held_generators, e0, rw, A, Ar, majorant, i))
     matrices[0] = A
     matrices[1] = Ar
     matrices[2] = mid

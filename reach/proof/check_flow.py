@@ -124,7 +124,7 @@ def flow_step(plant: Any, variables: int, step: StepData, remainders: np.ndarray
             at_most(box + extra, step.pieces[j - 1].fresh, place, "fresh box of the piece before", plant.states)
         e0 = np.concatenate([row_sums(generators), row_sums(held), rw])
         need = upper_product(lin.majorant[: len(plant.states)], e0)
-        at_most(need, piece.bound, place, "bound of the deviation", plant.states)
+        at_most(np.minimum(need, _along(lin, generators, held, e0)), piece.bound, place, "bound of the deviation", plant.states)
         if not (need < piece.deviation).all():
             i = int(np.argmin(need < piece.deviation))
             texts = f"stored {float(piece.deviation[i])!r}", f"recomputed {float(need[i])!r}, below it"
@@ -138,6 +138,22 @@ def flow_step(plant: Any, variables: int, step: StepData, remainders: np.ndarray
         generators = np.hstack([moved, piece.disturbance, np.diag(piece.fresh)])
         held = np.hstack([held, np.zeros((len(held), generators.shape[1] - held.shape[1]))])
     return ends
+
+
+def _along(lin: Linear, generators: np.ndarray, held: np.ndarray, e0: np.ndarray) -> np.ndarray:
+    """(n,) bounds of the deviation at all times of the piece that see the symbols: the larger of |E| 1 and |(I + A)(E; E_v)| 1 + |B| rw, plus what is left.
+
+    With hA(t) in a +- r, d(t) = d0 + tau (a (d0; e_v) + b wbar) + rest, |rest| <= r e0 + (exp(C) - I - C) e0, C = |a| + r; for fixed symbols the first part lies
+    between its values at tau = 0 and 1.
+    """
+    n, k = len(generators), len(generators) + len(held)
+    both = np.vstack([generators, held])
+    ends = generators + lin.a[:, :k] @ both
+    rounding = (gamma(k + 8) * 2) * (np.abs(generators) + np.abs(lin.a[:, :k]) @ np.abs(both)).sum(1) * (1 + 4 * gamma(k + generators.shape[1] + 8))
+    last = row_sums(ends) + upper_product(np.abs(lin.a[:, k:]), e0[k:])
+    size = np.abs(lin.a) + lin.r
+    second = np.maximum(lin.majorant[:n] - np.eye(n, lin.majorant.shape[1]) - size, 0.0) + 8 * U * (1 + lin.majorant[:n])
+    return up(np.asarray((np.maximum(row_sums(generators), last) + rounding + upper_product(lin.r + second, e0)) * (1 + 2.0**-48) + TINY))
 
 
 def _moved(plant: Any, piece: PieceData, lin: Linear, generators: np.ndarray, held: np.ndarray, e0: np.ndarray, remainder: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,8 +16,8 @@ of a piece in (s, tau). Arrays are flat; step after step, row by row (n states, 
                            piece_disturbance n nw   piece_fresh n
     discrete, per step:    update_coefficients n M   update_jacobian n (n + nu + nw)   update_fresh n
 
-Theorem names are those of methods/reach.md: piece_motion is P, piece_picard I, piece_deviation V, piece_bound the bound below V, so that a motion is in P +- I +- bound; at the end
-of a piece it is in P(s, 1) + Phi (E; E_v) eps + [disturbance columns] + box of radius fresh, with Phi the stored transition.
+Theorem names are those of methods/reach.md: piece_motion is P, piece_picard I, piece_deviation V, piece_bound bounds the deviation at all times: a motion is in
+P +- I +- bound; at the end of a piece it is in P(s, 1) + Phi (E; E_v) eps + [disturbance columns] + box of radius fresh, with Phi the stored transition.
 """
 
 from __future__ import annotations

@@ -98,6 +98,13 @@ def exponential():
     return inside(continuous.period(plant, state, nothing(state), 0.5, 1, 0.0), lambda x, t: x * math.exp(t), np.array([[-1.0], [1.0]]), 0.5)
 
 
+def decay():
+    """x' = -x from generators: the tube must still hold the beginning."""
+    plant = ContinuousSystem(["x"], [], ["-x"])
+    state = PolynomialZonotope.from_box([-1.0], [1.0], 3, np.array([], int))
+    return inside(continuous.period(plant, state, nothing(state), 0.5, 1, 0.0), lambda x, t: x * math.exp(-t), np.array([[-1.0], [1.0]]), 0.5)
+
+
 def resonance():
     """x' = y, y' = -x + w: sup over measurable |w| <= 1 of x(2 pi) is 4."""
     plant = ContinuousSystem(["x", "y"], [], ["y", "-x + w"], {"w": (-1, 1)})
@@ -143,6 +150,7 @@ def checks() -> bool:
         and growth(False)
         and growth(True)
         and exponential()
+        and decay()
         and resonance()
         and late_push()
         and held()
@@ -161,7 +169,10 @@ MUTANTS = {
     "the disturbance in the deviation": {
         "flow": [("e0 = np.concatenate((row_sum(generators), row_sum(held_generators), rw))", "e0 = np.concatenate((row_sum(generators), row_sum(held_generators), 0.0 * rw))")]
     },
-    "the generators in the tube": {"flow": [("vectors[2] = need", "vectors[2] = 0.0")]},
+    "the start of the chord": {"flow": [("max(start, end) + rest", "end + rest")]},
+    "the end of the chord": {"flow": [("max(start, end) + rest", "start + rest")]},
+    "what bends away from the chord": {"flow": [("max(second, 0.0)", "0.0")]},
+    "the disturbance along the chord": {"flow": [("end += abs(A[i, k + j]) * rw[j]", "end += 0.0")]},
     "the held generators": {"flow": [("+ matmul(np.ascontiguousarray(mid[:n, n:k]), held_generators)", "")]},
     "the first-order term": {"deviation": [("mid[i, i] += 1.0", "mid[i, i] += 1.0 - 1e-6")]},
     "higher terms of the series": {"deviation": [("while q < TERMS", "while q < 1"), ("tail = term / (1 - nu / (q + 2)) * (1 + 1e-12) + TINY", "tail = TINY")]},
