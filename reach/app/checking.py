@@ -35,13 +35,15 @@ def check_problem(certificate: Path, path: Path) -> Answer:
     steps = [{"name": step.name, "what": step.what, "seconds": step.seconds} for step in report.steps]
     fields |= {"steps": len(steps), "report": steps, "claim": report.claim, "not_proved": list(report.not_proved), "assumptions": document["assumptions"], "beyond": notes}
     fields["seconds"] = time.process_time() - start
-    show = [f"PROVED ({len(steps)} kinds of steps, {len(document['steps'])} control steps, {fields['seconds']:.1f} s CPU)", report.claim, ""]
+    answered = report.ok and not notes
+    headline = "PROVED" if answered else "THE CERTIFICATE HOLDS BUT DOES NOT ANSWER THIS PROBLEM"
+    show = [f"{headline} ({len(steps)} kinds of steps, {len(document['steps'])} control steps, {fields['seconds']:.1f} s CPU)", report.claim, ""]
     width = max(len(step["name"]) for step in steps)
     show += [f"  {step['name']:<{width}}  {step['what']}" for step in steps]
     show += ["", f"Initial box: {_box(document, problem.loop.states)}; {len(document['steps'])} control steps of {problem.loop.period:g}."]
     show += ["Assumed: " + "; ".join(document["assumptions"]), "Not part of the proof: " + "; ".join(report.not_proved)]
-    show += [f"NOTE: {note}" for note in notes]
-    return Answer("proved" if report.ok else "not proved", fields, tuple(show))
+    show += [f"NOT CLAIMED: {note}" for note in notes]
+    return Answer("proved" if answered else "not proved", fields, tuple(show))
 
 
 def _require_same_loop(certificate: Path, document: dict[str, Any], problem: Problem) -> None:

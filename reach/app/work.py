@@ -55,7 +55,7 @@ def _kept(out: Path, pipe: Any) -> str:
 
     if pipe is None or not len(pipe):
         return "nothing was written; the same command computes it again"
-    return f"what is proved until then is in {to_csv(pipe, out / results.FLOWPIPE)}; the same command computes the rest"
+    return f"what is proved until then is in {to_csv(pipe, out / results.FLOWPIPE)}; the same command computes it anew"
 
 
 def chosen_axes(problem: Problem, plots: Sequence[str]) -> list[tuple[str, str]]:

@@ -27,6 +27,8 @@ def read_name(name: object, where: str) -> str:
     >>> read_name(sp.Symbol("lambda"), "states")
     'lambda'
     """
+    if isinstance(name, sp.Symbol):
+        _plain(name, where)
     text = name.name if isinstance(name, sp.Symbol) else name
     if not isinstance(text, str):
         raise InputError("a name is text or a sympy Symbol", where=where, found=repr(name)[:80])
@@ -38,6 +40,15 @@ def read_name(name: object, where: str) -> str:
     if plain in ("True", "False", "None"):
         raise InputError("this name is a Python constant", where=where, found=repr(text))
     return plain
+
+
+def _plain(symbol: sp.Symbol, where: str) -> None:
+    """Refuse a Symbol that promises more than a real number: sympy has simplified under the promise before we see the formula (sqrt(x**2) is x)."""
+    more = {k for k, v in symbol.assumptions0.items() if sp.Symbol("x", real=True).assumptions0.get(k) != v}
+    if more:
+        found = f"{symbol.name} with {', '.join(sorted(k for k in more if symbol.assumptions0[k])) or ', '.join(sorted(more))}"
+        hint = f'sympy.Symbol("{symbol.name}"), or text'
+        raise InputError("a symbol carries an assumption that no state promises", where=where, found=found[:120], expected="a plain or real Symbol", hint=hint)
 
 
 def read_names(values: Iterable[Any], where: str) -> tuple[str, ...]:
@@ -103,6 +114,7 @@ def _from_sympy(value: sp.Basic, symbols: Mapping[str, sp.Symbol], where: str) -
 
     def rebuild(e: sp.Basic) -> sp.Expr:
         if isinstance(e, sp.Symbol):
+            _plain(e, where)
             name = unicodedata.normalize("NFKC", e.name)
             if name not in symbols:
                 _unknown(e.name, symbols, where)

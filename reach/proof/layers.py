@@ -69,14 +69,15 @@ def bounds(z: Value, sets: Sets, deviation: np.ndarray) -> tuple[np.ndarray, np.
     return np.nextafter(lower.reshape(s, q) - total, -np.inf), np.nextafter(upper.reshape(s, q) + total, np.inf)
 
 
-def matrix(z: Value, weight: np.ndarray, bias: np.ndarray | None, sets: Sets, fresh: int) -> Value:
+def matrix(z: Value, weight: np.ndarray, bias: np.ndarray | None, sets: Sets, fresh: int, moved: tuple[int, float] = (0, 0.0)) -> Value:
     """W z + b for a vector z; the symbols of z alone become block `fresh`.
 
-    Each float product is within gamma_q |W||z| of the exact one, taken from the entries' sizes; the bias adds one rounding of a sum.
+    Each float product is within gamma_q |W||z| of the exact one, taken from the entries' sizes; the bias adds one rounding of a sum. `moved` = (k, b): the exact
+    weights are within k units in the last place of the stored ones, the exact bias within b (`certify.core.fold`; decimals of a controller's processing).
     """
     q = weight.shape[1]
     size = sizes(z, sets) @ np.abs(weight).T
-    v = gamma(q + 2) * (size if bias is None else size + np.abs(bias))
+    v = gamma(q + 2 + 2 * moved[0]) * (size if bias is None else size + np.abs(bias)) + moved[1]
     P = np.matmul(weight, z.P)
     if bias is not None:
         P[..., 0] += bias

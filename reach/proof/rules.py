@@ -39,6 +39,11 @@ def array(node: Node, key: str) -> np.ndarray:
     return value
 
 
+def _moved(node: Node) -> tuple[int, float]:
+    """How far the exact weights (in units in the last place) and bias are from the stored ones."""
+    return math.ceil(float(node.attrs.get("perturbation", 0))), float(node.attrs.get("bias_perturbation", 0.0))
+
+
 def _dense(walk: Walker, node: Node, z: list[Value]) -> Value:
     """The last axis through the weight; several rows at once are a block-diagonal matrix."""
     weight, bias = array(node, "weight"), node.float64("bias")
@@ -46,7 +51,7 @@ def _dense(walk: Walker, node: Node, z: list[Value]) -> Value:
         copies = math.prod(node.shape[:-1])
         weight = np.kron(np.eye(copies), weight)
         bias = None if bias is None else np.tile(bias, copies)
-    return layers.matrix(z[0], weight, bias, walk.sets, walk.fresh())
+    return layers.matrix(z[0], weight, bias, walk.sets, walk.fresh(), _moved(node))
 
 
 def _linear(walk: Walker, node: Node, z: list[Value]) -> Value:
@@ -62,7 +67,7 @@ def _linear(walk: Walker, node: Node, z: list[Value]) -> Value:
     bias = node.float64("bias")
     if bias is not None:
         bias = np.repeat(bias, math.prod(node.shape[1:]))
-    return layers.matrix(z[0], np.ascontiguousarray(weight), bias, walk.sets, walk.fresh())
+    return layers.matrix(z[0], np.ascontiguousarray(weight), bias, walk.sets, walk.fresh(), _moved(node))
 
 
 def _activation(walk: Walker, node: Node, z: list[Value]) -> Value:

@@ -29,6 +29,8 @@ def save(pipe: Any, path: Any, specs: Iterable[Any] = ()) -> Path:
         InputError: a flowpipe without steps, one whose controller was not abstracted layer by layer, a specification of unknown form, a path that cannot be written.
     Cost: the arrays of the flowpipe, without the generators inside a period; they are recomputed.
     """
+    if not isinstance(specs, Iterable):
+        specs = (specs,)
     loop = pipe.loop
     graph = getattr(loop.controller, "graph", None)
     if graph is None:

@@ -16,6 +16,7 @@ from certify.core.errors import InputError
 from certify.core.regions import Box
 
 from ..dynamics.builder import build_tape
+from ..dynamics.expression import read_name
 from ..dynamics.tape import Tape
 from ..specification import HalfSpace
 from .constants import around, floats, meanings, short
@@ -146,7 +147,7 @@ def _faces(states: tuple[str, ...], i: int, low: Any, high: Any, where: str) -> 
 
 
 def _state(key: Any, states: tuple[str, ...], where: str) -> int:
-    name = key.name if isinstance(key, sp.Symbol) else key
+    name = read_name(key, where) if isinstance(key, sp.Symbol) else key
     if isinstance(name, str) and name in states:
         return states.index(name)
     close = difflib.get_close_matches(str(name), states, 1)

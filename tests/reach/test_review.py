@@ -166,3 +166,50 @@ def test_switching_says_what_ran_and_refuses_what_it_cannot_run():
 def test_a_rule_that_gives_nonsense_is_named(rows):
     with pytest.raises(InputError, match="Switching.controls"):
         reach.solve(switching(rule=lambda *_: rows), reach.Box([0.5], [1.0]), 1.0)
+
+
+@pytest.mark.parametrize("promise", [{"positive": True}, {"integer": True}, {"nonnegative": True}, {"zero": True}])
+def test_a_symbol_that_promises_more_than_a_real_number_is_refused(promise):
+    """sympy would have simplified sqrt(x**2) to x, or sin(pi*x) to 0, under a promise that no state keeps."""
+    import sympy as sp
+
+    x = sp.Symbol("x", **promise)
+    with pytest.raises(InputError, match="assumption"):
+        reach.ContinuousSystem([x], ["u"], [-sp.sqrt(x**2)])
+    pipe = reach.solve(reach.ClosedLoop(ONE, linear([[-1.0]]), 0.5), reach.Box([0.5], [1.0]), 0.5)
+    with pytest.raises(InputError, match="assumption"):
+        pipe.verify(reach.Stay({x: (-5, 5)}))
+    if "zero" not in promise:
+        with pytest.raises(InputError, match="assumption"):
+            pipe.verify(reach.Stay(sp.sin(sp.pi * x) + x / 10 <= 5))
+    y = sp.Symbol("x", real=True)
+    assert pipe.verify(reach.Stay(y <= 2)).status == "VERIFIED"
+
+
+def test_the_checker_pays_for_moved_weights_and_biases(tmp_path):
+    """A certificate about a network is none about the same stored numbers with a stated distance from the exact ones."""
+    import json
+
+    from certify.core.record import read_record, write_record
+
+    def graph(attrs):
+        b = GraphBuilder()
+        x = b.add("input", attrs={"shape": (1,)})
+        h = b.add("activation", [b.add("dense", [x], attrs, {"weight": np.array([[1.5], [-0.7]]), "bias": np.array([0.1, 0.2])})], {"kind": "tanh"})
+        return b.build(b.add("dense", [h], attrs, {"weight": np.array([[0.3, -0.4]]), "bias": np.array([0.05])}))
+
+    plain, moved = (reach.ClosedLoop(ONE, graph(a), 0.25) for a in ({}, {"perturbation": 4, "bias_perturbation": 0.05}))
+    path = reach.solve(plain, reach.Box([0.4], [0.5]), 0.5).save(tmp_path / "a")
+    assert reach.check(path, plain).ok
+    document, arrays = read_record(path)
+    text = json.dumps(document).replace(plain.controller.graph.digest, moved.controller.graph.digest)
+    write_record(tmp_path / "forged", json.loads(text), arrays)
+    with pytest.raises(CertifyError):
+        reach.check(tmp_path / "forged", moved)
+    assert reach.check(reach.solve(moved, reach.Box([0.4], [0.5]), 0.5).save(tmp_path / "b"), moved).ok
+
+
+def test_one_specification_may_be_saved_without_a_list(tmp_path):
+    loop = reach.ClosedLoop(ONE, linear([[-1.0]]), 0.5)
+    pipe = reach.solve(loop, reach.Box([0.5], [1.0]), 0.5)
+    assert reach.check(pipe.save(tmp_path / "c", reach.Arrive({"x": (-5, 5)})), loop).ok
