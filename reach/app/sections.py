@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from certify.core.errors import CertifyError, InputError
-
-from .toml_lines import key_lines
+from certify.core.toml_lines import key_lines
 
 LARGEST_FILE = 1 << 20
 _GUILTY = re.compile(r"^(rates|updates|states|inputs|disturbances)(?:\[(?:(\d+)|'([^']*)')\])?")

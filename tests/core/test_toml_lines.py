@@ -8,7 +8,7 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reach.app.toml_lines import key_lines
+from certify.core.toml_lines import key_lines
 
 
 def paths(value, path=()):
