@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ...core.errors import InputError
-from ...norms.estimate import LINEAR_LAYERS, power_estimate, spectral_estimate, weight_of
+from ...norms.estimate import spectral_estimate
 from ...norms.symbol_estimate import SymbolState, symbol_estimates
 from ...norms.taps import conv_axes, supremum_applies
+from ..settings import whole
+from .base import LayerMemory, Penalty, input_shapes, layers_of, nominal_shape, total
+from .matrix import matrix_norm, reshaped
 
-_NOMINAL = 32
 _ENGINES = ("auto", "layer", "symbol")
 _REFRESH = 100  # calls after which the symbol's peaks are searched anew: another peak may have become the highest
 _WIDE = 4  # periods of at least this many shifts per axis: sup ||F|| is then within about 1 % of the norm
 
 
-class SpectralNorm:
+class SpectralNorm(Penalty):
     """penalty(module) = weight / 2 * sum over layers of sigma^2, sigma an estimate of the layer's spectral norm.
 
     Layers: nn.Linear, nn.Conv1d-3d, nn.ConvTranspose1d-3d inside the module, or the module itself. The gradient is exact at the singular
@@ -65,58 +63,31 @@ class SpectralNorm:
             raise InputError("unknown kind of spectral norm", where="argument norm", found=repr(norm), expected="'operator' or 'reshaped'")
         if engine not in _ENGINES:
             raise InputError("unknown engine", where="argument engine", found=repr(engine), expected=", ".join(_ENGINES))
-        self.weight, self.norm, self.steps, self.engine = float(weight), norm, int(steps), engine
-        self._shapes: WeakKeyDictionary[nn.Module, tuple[int, ...]] = WeakKeyDictionary()
-        self._vectors: WeakKeyDictionary[nn.Module, Tensor] = WeakKeyDictionary()
-        self._peaks: WeakKeyDictionary[nn.Module, tuple[SymbolState, int]] = WeakKeyDictionary()
+        super().__init__(weight)
+        self.norm, self.steps, self.engine = norm, whole("steps", steps, least=0), engine
+        self._shapes: LayerMemory[tuple[int, ...]] = LayerMemory()
+        self._vectors: LayerMemory[Tensor] = LayerMemory()
+        self._peaks: LayerMemory[tuple[SymbolState, int]] = LayerMemory()
 
     def __repr__(self) -> str:
         engine = "" if self.engine == "auto" else f", engine={self.engine!r}"
         return f"SpectralNorm(weight={self.weight}, norm={self.norm!r}, steps={self.steps}{engine})"
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Weak references become pairs: pickled together with a model they find its layers again; alone, the layers vanish on arrival."""
-        return {k: list(v.items()) if isinstance(v, WeakKeyDictionary) else v for k, v in vars(self).items()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for k, v in state.items():
-            setattr(self, k, WeakKeyDictionary(v) if isinstance(v, list) else v)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> SpectralNorm:
-        other = SpectralNorm(self.weight, self.norm, self.steps, self.engine)
-        memo[id(self)] = other
-        for name, known in vars(self).items():
-            if isinstance(known, WeakKeyDictionary):
-                for layer, value in known.items():
-                    for target in (layer, copy.deepcopy(layer, memo)):  # a copy nobody else holds is forgotten at once
-                        getattr(other, name)[target] = copy.deepcopy(value, memo)
-        return other
-
     def __call__(self, module: nn.Module, input_shape: Sequence[int] | None = None) -> Tensor:
         """The penalty, a scalar tensor with a gradient; 0 for a module without such layers."""
-        layers = [layer for layer in module.modules() if isinstance(layer, LINEAR_LAYERS)]
-        if input_shape is not None and self.norm == "operator" and any(layer not in self._shapes for layer in layers):
+        layers = layers_of(module)
+        if input_shape is not None and self.norm == "operator":
+            self.learn(module, input_shape)
+        return total(self.weight / 2, (sigma.square() for sigma in self.sigmas(layers)))
+
+    def learn(self, module: nn.Module, input_shape: Sequence[int]) -> None:
+        """`record`, unless every layer's input shape is known already."""
+        if any(layer not in self._shapes for layer in layers_of(module)):
             self.record(module, input_shape)
-        terms = [sigma.square() for sigma in self.sigmas(layers)]
-        return self.weight / 2 * torch.stack(terms).sum() if terms else torch.zeros(())
 
     def record(self, module: nn.Module, input_shape: Sequence[int]) -> None:
         """Note the input shape of every layer during one forward pass of zeros, without gradient and in eval mode; the module is left as it was."""
-        modes = {part: part.training for part in module.modules()}
-        hooks = [layer.register_forward_pre_hook(self._note) for layer in module.modules() if isinstance(layer, LINEAR_LAYERS)]
-        like = next(module.parameters(), torch.zeros(()))
-        try:
-            module.eval()
-            with torch.no_grad():
-                module(torch.zeros((1, *input_shape), dtype=like.dtype, device=like.device))
-        finally:
-            for hook in hooks:
-                hook.remove()
-            for part, mode in modes.items():
-                part.training = mode
-
-    def _note(self, layer: nn.Module, inputs: tuple) -> None:
-        self._shapes[layer] = tuple(inputs[0].shape[1:])
+        self._shapes.update(input_shapes(module, input_shape))
 
     def sigma(self, layer: nn.Module) -> Tensor:
         """The estimate for one layer, with its gradient."""
@@ -140,27 +111,14 @@ class SpectralNorm:
 
     def _by_steps(self, layer: nn.Module, shape: Sequence[int]) -> Tensor:
         start = self._vectors.get(layer)
-        if start is not None and self.norm == "operator" and start.shape[1:] != torch.Size(shape):
-            start = None
-        steps = self.steps + (10 if start is None else 0)
-        if self.norm == "reshaped":
-            value, vector = _matrix_estimate(layer, start, steps)
+        if self.norm == "reshaped" or isinstance(layer, nn.Linear):  # the norm of a matrix is that of the layer, whatever axes stand in front
+            value, vector = matrix_norm(reshaped(layer), start, self.steps)
         else:
-            value, vector = spectral_estimate(layer, shape, start, steps)
+            if start is not None and start.shape[1:] != torch.Size(shape):
+                start = None
+            value, vector = spectral_estimate(layer, shape, start, self.steps + (10 if start is None else 0))
+            if start is None:
+                start = torch.randn(vector.shape, generator=torch.Generator().manual_seed(0)).to(vector)
+            vector = torch.where((vector != 0).any(), vector, start.to(vector))  # zero weights now, perhaps not later
         self._vectors[layer] = vector
         return value
-
-
-def nominal_shape(layer: nn.Module) -> tuple[int, ...]:
-    """Input shape for a layer that nobody has shown an input: 32 pixels per axis, or as many as the kernel spans."""
-    if isinstance(layer, nn.Linear):
-        return (layer.in_features,)
-    spans = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel_size)]  # type: ignore[arg-type]
-    return (layer.in_channels, *(max(_NOMINAL, span) for span in spans))  # type: ignore[return-value]
-
-
-def _matrix_estimate(layer: nn.Module, start: Tensor | None, steps: int) -> tuple[Tensor, Tensor]:
-    weight = weight_of(layer)
-    transposed = isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
-    matrix = (weight.transpose(0, 1) if transposed else weight).flatten(1)
-    return power_estimate(F.linear, matrix, (matrix.shape[1],), start, steps)
