@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import train
     from .constants.public import LipschitzCertificate, lipschitz
-    from .core.errors import CertificateError, CertifyError, HypothesisError, InputError, SoundnessError, UnsupportedLayerError
+    from .core.errors import CertificateError, CertifyError, HypothesisError, InputError, SoundnessError, TrainingError, UnsupportedLayerError
     from .core.graph import Graph
     from .core.interval import Interval
     from .core.regions import Ball, Box
@@ -44,6 +44,7 @@ _HOME = {
     "NormBound": "norms.base",
     "RadiusResult": "robustness.radii",
     "SoundnessError": "core.errors",
+    "TrainingError": "core.errors",
     "UnsupportedLayerError": "core.errors",
     "Verdict": "core.verdict",
     "as_graph": "facade",

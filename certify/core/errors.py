@@ -53,3 +53,7 @@ class CertificateError(CertifyError):
 
 class InputError(CertifyError, ValueError):
     """Something handed in cannot be used: file, field, line, found, expected."""
+
+
+class TrainingError(CertifyError):
+    """Training cannot go on: a loss or a weight that is not finite; names epoch and step, and what is kept."""

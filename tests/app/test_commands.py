@@ -111,6 +111,6 @@ def test_version_and_help(certify_command):
     assert certify_command("--version").out.strip() == f"certify {certify.__version__}"
     ran = certify_command("--help")
     assert ran.code == 0
-    for name in ("demo", "bound", "lipschitz", "radius", "check", "report", "doctor"):
+    for name in ("demo", "bound", "lipschitz", "radius", "train", "check", "report", "doctor"):
         assert f"  {name} " in ran.out
         assert certify_command(name, "--help").code == 0

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-EXPECTED = frozenset({"01_layer_bounds", "02_certify", "04_reach", "05_check_a_certificate"})
+EXPECTED = frozenset({"01_layer_bounds", "02_certify", "03_train", "04_reach", "05_check_a_certificate"})
 
 
 def test_the_expected_notebooks_are_there():
