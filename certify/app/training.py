@@ -1,10 +1,12 @@
-"""`certify train` into a folder: read what is asked, train, certify, draw, and make sure that the folder alone is enough to check the certificate."""
+"""`certify train` into a folder: read what is asked, train, certify, draw, and make sure that the folder rebuilds the certified network."""
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ..train.recipes import Recipe
     from ..train.run import Run
 
+REBUILD = "from certify.train.factory import rebuild"  # by this line our own model.py is known
 MODEL, WEIGHTS, TRAINING, CHECKPOINT, RECORD = "model.py", "model.safetensors", "training.png", "checkpoint.pt", "training.json"
 
 
@@ -39,6 +42,7 @@ def run(out: Path, config: Path | None, name: str | None, wishes: Wishes) -> Ans
     from .training_data import load
 
     recipe = _asked(config, name)
+    _refuse_unwritable(recipe)
     recipe = dataclasses.replace(recipe, plan=_wished(recipe, wishes, out))
     if _first():
         results.prepare(out)
@@ -99,18 +103,32 @@ def _wished(recipe: Recipe, wishes: Wishes, out: Path) -> Any:
 
 
 def _refuse_another_command(out: Path) -> None:
-    """A folder with the run of another command is not written into; whether a training run there is the same one, its checkpoint knows."""
-    path = out / results.RUN
-    if not path.exists():
-        return
+    """A folder with files that we would write over and did not write is left alone; whether a training run there is the same one, its checkpoint knows."""
+    from ..train.checkpoint import RESULTS
+
+    present = [name for name in (results.RUN, MODEL, *RESULTS, results.CURVE, TRAINING) if (out / name).exists()]
     try:
-        earlier = json.loads(path.read_text()).get("command")
+        earlier = json.loads((out / results.RUN).read_text()).get("command") if results.RUN in present else "train"
+        ours = MODEL not in present or REBUILD in (out / MODEL).read_text()
     except (OSError, ValueError, AttributeError):
-        earlier = "something unreadable"
-    if earlier != "train" or not (out / CHECKPOINT).exists():
-        found = f"command {earlier}" if earlier != "train" else f"{results.RUN} without {CHECKPOINT}"
-        hint = "choose another --out, or remove the old folder"
-        raise InputError("the output folder holds another run", where=path, found=found, expected="a new folder, or one of this very run", hint=hint)
+        earlier, ours = "something unreadable", True
+    if earlier == "train" and ours and (not present or (out / CHECKPOINT).exists()):
+        return
+    found = f"command {earlier}" if earlier != "train" else f"{MODEL} of somebody else" if not ours else f"{', '.join(present)} without {CHECKPOINT}"
+    hint = "choose another --out, or remove the old folder"
+    raise InputError("the output folder holds another run, or other files", where=out, found=found, expected="a new folder, or one of this very run", hint=hint)
+
+
+def _refuse_unwritable(recipe: Recipe) -> None:
+    """model.py repeats the arguments as Python text: what has none is refused before anything is trained."""
+    for key, value in recipe.model_args.items():
+        try:
+            same = ast.literal_eval(repr(value)) == value
+        except (ValueError, SyntaxError):
+            same = False
+        if not same:
+            expected = "finite numbers, text, flags, lists, tables"
+            raise InputError("this argument of the network cannot be kept", where=f"model.arguments.{key}", found=repr(value)[:80], expected=expected)
 
 
 def _fit(recipe: Recipe, halves: Any, out: Path) -> Run:
@@ -139,14 +157,15 @@ def _resumable(out: Path) -> Iterator[None]:
 
 def _write_model(out: Path, recipe: Recipe, shape: tuple[int, ...]) -> None:
     """model.py: how the plain network is built again, for `certify check` and for people."""
-    text = f'''"""The network that `certify train` left in this folder, as plain layers: {recipe.name}.
+    title = re.sub(r'["\\\x00-\x1f\x7f]', "?", recipe.name)  # it stands in a docstring
+    text = f'''"""The network that `certify train` left in this folder, as plain layers: {title}.
 
 certify check certificate model.py:network --weights model.safetensors
 """
 
 from pathlib import Path
 
-from certify.train.factory import rebuild
+{REBUILD}
 
 
 def network():

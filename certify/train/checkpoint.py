@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,20 +18,26 @@ from ..core.record import atomic_path, canonical_json, digest_array
 from .plan import Plan
 
 NAME, FORMAT = "checkpoint.pt", 1
+RESULTS = ("training.json", "certificate", "radii.npz", "radii.csv", "model.safetensors")  # what a finished run leaves, and nothing may write over
+_SEEN = ("training", "dims")  # attributes that a look at the model changes
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def digest_model(model: nn.Module) -> str:
-    """SHA-256 of the layers as they print and of every weight and buffer: equal for two models that start alike.
+    """SHA-256 of the layers as they print, of their plain attributes (numbers, text, flags), of every weight and buffer, and of what is trained: equal for two
+    models that start alike. Code that changed under the same names is not seen.
 
     >>> digest_model(nn.ReLU()) == digest_model(nn.ReLU()) != digest_model(nn.Tanh())
     True
     """
-    rows = []
-    for name, tensor in model.state_dict().items():
-        if isinstance(tensor, torch.Tensor):
-            plain = tensor.detach().cpu()
-            rows.append([name, str(plain.dtype), digest_array((plain.float() if plain.dtype in (torch.bfloat16, torch.float16) else plain).numpy())])
+    rows: list[Any] = []
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        plain = tensor.detach().cpu()
+        array = (plain.float() if plain.dtype in (torch.bfloat16, torch.float16) else plain).numpy()
+        rows.append([name, str(plain.dtype), digest_array(array), tensor.requires_grad])
+    for path, part in model.named_modules():
+        settings = {k: repr(v) for k, v in vars(part).items() if isinstance(v, bool | int | float | str) and not k.startswith("_") and k not in _SEEN}
+        rows.append([path, settings])
     return hashlib.sha256(canonical_json([_ADDRESS.sub("", repr(model)), rows]).encode()).hexdigest()
 
 
@@ -66,16 +73,22 @@ class Checkpoint:
 
     def write(self, snapshot: Mapping[str, Any]) -> None:
         """Keep a snapshot; on any failure the one before stays."""
-        with atomic_path(self.path) as temporary:
-            torch.save({"format": FORMAT, "identity": dict(self.identity), **snapshot}, temporary)
+        content = io.BytesIO()  # torch's own writer tells of a full disk by an error that is no OSError
+        torch.save({"format": FORMAT, "identity": dict(self.identity), **snapshot}, content)
+        with atomic_path(self.path) as temporary, temporary.open("wb") as stream:
+            stream.write(content.getbuffer())
 
     def read(self) -> dict[str, Any] | None:
         """The snapshot, on the CPU; None if there is none yet.
 
         Raises:
-            InputError: a damaged file, or the checkpoint of another plan, other data or another model; names what differs.
+            InputError: a damaged file, the checkpoint of another plan, other data or another model, which is named; or the results of a run without its checkpoint.
         """
         if not self.path.exists():
+            left = [name for name in RESULTS if (self.folder / name).exists()]
+            if left:
+                hint = "choose another folder, or remove the old one"
+                raise InputError("the folder holds results and no checkpoint", where=self.folder, found=", ".join(left), expected=f"a new folder, or one with {NAME}", hint=hint)
             return None
         try:
             stored = torch.load(self.path, map_location="cpu", weights_only=True)
@@ -104,4 +117,4 @@ class Checkpoint:
             return
         names = ", ".join(row[0] for row in different)
         hint = "choose another folder, or remove this one" + ("; a model that starts from random weights needs a fixed seed" if "model" in names else "")
-        raise InputError(f"the folder holds another run: another {names}", where=self.path, found=str(different[0][1])[:120], expected=str(different[0][2])[:120], hint=hint)
+        raise InputError(f"the folder holds another run; what differs: {names}", where=self.path, found=str(different[0][1])[:120], expected=str(different[0][2])[:120], hint=hint)

@@ -48,6 +48,8 @@ def load_config(path: str | Path) -> Recipe:
     scale = source.get(("data", "scale"), float, None)
     if scale is not None and not 0 < scale < float("inf"):
         source.fail(("data", "scale"), "the scale is out of range", scale, "a positive number")
+    if scale is not None and data == "digits":
+        source.fail(("data", "scale"), "the digits have their scale: 0 to 1", scale, "no scale")
     where = data if data in DATA else str((source.path.parent / data).resolve())
     return Recipe(source.get(("name",), str, source.path.stem), reference, where, _plan(source), arguments, scale)
 
@@ -100,7 +102,7 @@ class _Source:
         try:
             if path.stat().st_size > _LARGEST:
                 raise InputError("the configuration is too large", where=path, found=f"{path.stat().st_size} bytes", expected=f"at most {_LARGEST}")
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
             self.data: dict[str, Any] = tomllib.loads(text)
         except OSError as error:
             raise InputError("the configuration cannot be read", where=path, found=error.strerror or str(error), expected="a TOML file", hint="docs/train.md has one") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,10 +91,13 @@ def devices(plan: Plan) -> Iterator[Devices]:
 
 @contextmanager
 def surroundings(plan: Plan) -> Iterator[None]:
-    """The plan's number of threads, random numbers of its own, gradients on; all as before afterwards."""
+    """The plan's number of threads, random numbers of its own, gradients on, no autocast; all as before afterwards."""
     threads = torch.get_num_threads()
     gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=gpus), torch.enable_grad():
+    plain = torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False)
+    with torch.random.fork_rng(devices=gpus), ExitStack() as stack:
+        for context in plain:
+            stack.enter_context(context)
         torch.set_num_threads(plan.threads)
         try:
             yield

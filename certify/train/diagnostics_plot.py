@@ -64,12 +64,17 @@ def _history(history: Any, axes: Any) -> None:
         axes[1].plot(epochs, clean, color="#444444", label="clean", **one)
     for eps in history[0].get("certified") or {}:
         axes[1].plot(epochs, column(history, "certified", eps), label=f"radius {float(eps):g} (estimate)", **one)
-    axes[1].set(title="validation", xlabel="epoch", ylabel="accuracy", ylim=(0, 1.02))
+    axes[1].set(title="validation", xlabel="epoch", ylabel="accuracy", xlim=axes[0].get_xlim(), ylim=(0, 1.02))
+    if not np.isfinite(clean).any():
+        axes[1].text(0.5, 0.5, "no validation split:\nPlan.validation is 0", ha="center", va="center", color="#777777", transform=axes[1].transAxes)
     names = layer_names(history)
     for name in names:
         seen = [(e, v) for e, v in zip(epochs, column(history, "layers", name, "norm")) if np.isfinite(v)]
-        axes[2].plot(*zip(*seen), label=name if len(names) <= _MANY else None, **one)
-    axes[2].set(title="layer norms (estimates)", xlabel="epoch", ylabel="ℓ2 norm", ylim=(0, None))  # from 0: layers of norm 1 then look alike
+        axes[2].plot(*zip(*seen), label=f"layer {name}" if len(names) <= _MANY else None, **one)
+    axes[2].set(title="layer norms (estimates)", xlabel="epoch", ylabel="ℓ2 norm")
+    axes[2].set_ylim(0, 1.08 * axes[2].dataLim.ymax if names else None)  # from 0: layers of norm 1 then look alike
+    for axis in axes:
+        axis.xaxis.get_major_locator().set_params(integer=True)
     _tidy(axes)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..core.errors import InputError, TrainingError
+from ..core.errors import CertifyError, InputError, TrainingError
 from .augment import augmented
 from .samples import Samples, derived_seed
 from .schedules import epsilon_at
@@ -65,16 +66,32 @@ def _objective(session: Session, inputs: Tensor, labels: Tensor, epsilon: float 
     with parametrize.cached():
         if plan.precision == "bfloat16":
             _compute_weights(session.model)  # now, in their own precision: an orthogonal matrix made in bfloat16 would not be orthogonal
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
-            logits = session.wrapped(inputs)
+        with torch.autocast(inputs.device.type, torch.bfloat16, plan.precision == "bfloat16", cache_enabled=False):  # a cache would outlive the step: `surroundings`
+            with _blamed("the model", "argument model", inputs, "a model that trains on batches of this size; BatchNorm needs at least two inputs"):
+                logits = session.wrapped(inputs)
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        loss = loss_of(logits, labels, pairs=session.pairs(session.model))
-        penalty = session.penalty(session.model) if session.penalty is not None else logits.new_zeros(())
+        pairs = session.pairs(session.model)
+        with _blamed("the loss", "Plan.loss", inputs, "loss(logits, labels, pairs=None) -> a scalar tensor"):
+            loss = loss_of(logits, labels, pairs=pairs)
+        with _blamed("the penalty", "Plan.penalty", inputs, "penalty(model) -> a scalar tensor"):
+            penalty = session.penalty(session.model) if session.penalty is not None else logits.new_zeros(())
     for name, value in (("loss", loss), ("penalty", penalty)):
         if not (isinstance(value, Tensor) and value.ndim == 0):
             found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise InputError(f"the {name} is not a scalar tensor", where=f"Plan.{name}", found=found, expected="one number, with a gradient")
     return loss, penalty
+
+
+@contextmanager
+def _blamed(what: str, where: str, inputs: Tensor, expected: str) -> Iterator[None]:
+    """Says whose code failed, and on what; the error itself stays as the cause."""
+    try:
+        yield
+    except (CertifyError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        found = f"{type(error).__name__}: {str(error).strip()}"[:200]
+        raise InputError(f"{what} failed on a batch of {len(inputs)}", where=where, found=found, expected=expected) from error
 
 
 def _compute_weights(model: nn.Module) -> None:

@@ -82,8 +82,8 @@ def estimate(model: nn.Module, samples: Samples, pairs: Pairs, radii: Sequence[f
     Returns:
         {"clean": share, "certified": {repr(radius): share}}; an estimate.
     """
-    with evaluation(model), torch.no_grad(), parametrize.cached():
+    with evaluation(model), torch.no_grad(), parametrize.cached():  # inputs are copied: a first layer may work in place
         constants = pairs(model).detach()
-        found = [estimated_radii(model(inputs), labels, constants) for inputs, labels in zip(samples.inputs.split(_BATCH), samples.labels.split(_BATCH))]
+        found = [estimated_radii(model(inputs.clone()), labels, constants) for inputs, labels in zip(samples.inputs.split(_BATCH), samples.labels.split(_BATCH))]
     all_radii = torch.cat(found).cpu()
     return {"clean": (all_radii > 0).double().mean().item(), "certified": {repr(r): (all_radii >= r).double().mean().item() for r in radii}}

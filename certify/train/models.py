@@ -10,6 +10,7 @@ from torch import nn
 from ..core.errors import InputError
 from .activations import MaxMin
 from .parametrizations import bjorck, orthogonal_convolution
+from .settings import number
 
 
 def patch_network(
@@ -32,7 +33,7 @@ def patch_network(
         channels: outputs of the convolution, even. kernel: of the convolution, in patches; zeros come in from the right and below so that the size stays.
         dense: widths of the hidden dense layers, even. classes: outputs.
         method: how weights are kept orthogonal, as in `orthogonal_convolution`: "retraction" (optimizer "muon" is made for it) or "cayley" and "bjorck" (any optimizer).
-        center: the first bias is chosen so that an image of this grey value gives zeros: 0 for ink on paper, 0.5 for photographs.
+        center: the first bias is chosen so that an image of this grey value gives zeros, where no padding is seen: 0 for ink on paper, 0.5 for photographs.
 
     Raises:
         InputError: sizes that do not fit.
@@ -44,7 +45,11 @@ def patch_network(
     """
     _require(patch=patch, channels=channels, kernel=kernel, classes=classes)
     _require_even(channels, *dense)
-    depth, height, width = (int(n) for n in input_shape)
+    number("center", center)
+    if len(input_shape) != 3:
+        raise InputError("an image has three axes", where="argument input_shape", found=repr(input_shape), expected="(channels, height, width)")
+    depth, height, width = input_shape
+    _require(channels=depth, height=height, width=width)
     if height % patch or width % patch:
         raise InputError("the image does not split into whole patches", where="argument patch", found=f"{patch} for {height} x {width} pixels", expected="a common divisor")
     linear = "iteration" if method == "bjorck" else method
@@ -81,7 +86,7 @@ def orthogonal_mlp(inputs: int = 64, dense: Sequence[int] = (128, 128, 128), cla
 
 def _require(**sizes: int) -> None:
     for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise InputError("a size of the network is no positive integer", where=f"argument {name}", found=repr(size), expected="at least 1")
 
 

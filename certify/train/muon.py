@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.errors import InputError
+from .settings import number, whole
+
 _QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan's: steep at 0, and [0.68, 1.14] for singular values that have arrived
 
 
@@ -22,9 +25,9 @@ class Muon(torch.optim.Optimizer):
         params: tensors (..., rows, columns) with at least two axes, or groups of them; a tensor with more axes is a stack of matrices, or, in a group with
             flatten=True, one matrix (first axis, everything else): a kernel.
         lr: step length in the spectral norm. momentum: m, in [0, 1). steps: of the iteration for O.
-    Guarantee: none. With `steps` = 5 the singular values of a step lie in lr * [0.68, 1.2] where those of the momentum are above 1e-3 of its norm; below, they are smaller.
+    Guarantee: none. With `steps` = 5 the singular values of a step lie in lr * [0.68, 1.21] where those of the momentum are above 2e-3 of its norm; below, they are smaller.
     Raises:
-        ValueError: a parameter that is no matrix.
+        InputError: a parameter that is no matrix, a rate, momentum or number of steps out of range.
     Cost: per matrix (m, n), m >= n: two products of cost m n^2 and a few of n^3.
     Source: Jordan et al. 2024, Muon: an optimizer for hidden layers in neural networks; Bernstein & Newhouse 2024, arXiv:2409.20325 (steepest descent).
 
@@ -38,11 +41,17 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, params: Iterable[Any], lr: float = 0.05, momentum: float = 0.95, steps: int = 5):
+        number("lr", lr, least=0.0)
+        number("momentum", momentum, least=0.0, most=1.0)
+        whole("steps", steps)
         super().__init__(params, {"lr": lr, "momentum": momentum, "steps": steps, "flatten": False})
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.ndim < 2:
-                    raise ValueError(f"Muon steps matrices; found a parameter of shape {tuple(parameter.shape)}")
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """One more group, as in any optimizer of torch; the first ones pass through here too."""
+        super().add_param_group(param_group)
+        for parameter in self.param_groups[-1]["params"]:
+            if parameter.ndim < 2 or not parameter.numel():
+                raise InputError("Muon steps matrices", where="argument params", found=f"a parameter of shape {tuple(parameter.shape)}", expected="(..., rows, columns)")
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:  # type: ignore[override]
@@ -69,7 +78,7 @@ class Muon(torch.optim.Optimizer):
 def polar_estimate(matrices: Tensor, steps: int = 5) -> Tensor:
     """About U V' for U S V' = X, of each matrix of a stack (..., m, n): p(XX') X with an odd polynomial p of degree 5^steps that is near 1 / s on most of (0, |X|].
 
-    The polynomial is evaluated in the small Gram matrix, which needs two products with X whatever `steps` is. Singular values below about 1e-3 |X|_F come
+    The polynomial is evaluated in the small Gram matrix, which needs two products with X whatever `steps` is. Singular values below about 2e-3 |X|_F come
     out smaller, zero stays zero. An estimate.
     """
     wide = matrices.shape[-2] < matrices.shape[-1]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from ..core.errors import InputError, UnsupportedLayerError
@@ -34,7 +35,8 @@ def pair_constants(model: nn.Module, input_shape: Sequence[int], states: Mutable
         lipschitz                   of its parametrization (`certify.train.parametrizations`), or of itself (`certify.train.activations`)
         sigma                       linear layers and convolutions: the warm-started estimate of `SpectralNorm`, the norm of the true map
         max |slope|                 activations of torch; max |gain| / sqrt(running variance + eps) for BatchNorm, the running ones in training too
-        sqrt(most windows of a pixel) for max pools, sqrt of that by the window's size for average pools
+        sqrt(most windows of a pixel) for max pools, sqrt of that by the window's size for average pools; where windows at the border average fewer pixels
+            (ceil_mode, count_include_pad=False) sqrt(largest column sum) of the matrix of each axis
     and reshapes, paddings with constants and dropout with 1. Gradients flow through sigma, the gains and the last layer.
 
     Args:
@@ -77,8 +79,8 @@ def _constants(model: nn.Module, trunk: Parts, input_shape: Sequence[int], norms
         norms.learn(model, input_shape)
     unique = list(dict.fromkeys(followed))
     sigmas = dict(zip(unique, norms.sigmas(unique)))
-    pools = [part for _, part in trunk if isinstance(part, _GLOBAL_POOLS)]
-    sizes = input_shapes(model, input_shape, _GLOBAL_POOLS) if pools else {}
+    pools = [part for _, part in trunk if isinstance(part, _GLOBAL_POOLS) or _uneven(part)]
+    sizes = input_shapes(model, input_shape, _GLOBAL_POOLS + _AVERAGE_POOLS) if pools else {}
     for path, part in trunk:
         promised = _promised(part)
         if _is_block(part):
@@ -120,14 +122,30 @@ def _of_torch(where: str, part: nn.Module, shape: Sequence[int]) -> Tensor | flo
         overlap = math.prod(-(-k // (s // math.gcd(s, d))) for k, s, d in zip(kernel, stride, dilation))
         if isinstance(part, _MAX_POOLS):
             return math.sqrt(overlap)
+        if _uneven(part):
+            return _averaging(part, shape[1:], kernel, stride)
         size = math.prod(kernel)
-        return math.sqrt(overlap * size) / (getattr(part, "divisor_override", None) or size)
+        return math.sqrt(overlap * size) / abs(getattr(part, "divisor_override", None) or size)
     if isinstance(part, _GLOBAL_POOLS):
         outputs = [n if o is None else o for o, n in zip(_per_axis(part.output_size, dims), shape[1:])]
         if all(n % o == 0 for o, n in zip(outputs, shape[1:])):
             return math.sqrt(math.prod(outputs) / math.prod(shape[1:]))
     hint = "give it a method lipschitz_estimate(sigma) or an attribute `lipschitz`, or use a layer of certify.train.blocks"
     raise UnsupportedLayerError("there is no training estimate for this layer", where=where, expected="a layer named in certify.train.pairs.pair_constants", hint=hint)
+
+
+def _uneven(part: nn.Module) -> bool:
+    """An average pool whose windows at the border hold fewer pixels and divide by their number."""
+    return isinstance(part, _AVERAGE_POOLS) and (part.ceil_mode or not part.count_include_pad) and getattr(part, "divisor_override", None) is None
+
+
+def _averaging(part: Any, sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> float:
+    """The matrix is the Kronecker product of one per axis, with row sums of at most 1, so ||A||^2 <= product of their largest column sums."""
+    square = 1.0
+    for n, k, s, p in zip(sizes, kernel, stride, _per_axis(part.padding, len(kernel))):
+        pixels = torch.eye(n, dtype=torch.float64)[:, None]
+        square *= float(F.avg_pool1d(pixels, k, s, p, part.ceil_mode, part.count_include_pad).sum(dim=2).max())
+    return math.sqrt(square)
 
 
 def _per_axis(value: Any, dims: int) -> tuple[Any, ...]:

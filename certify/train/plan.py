@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import inspect
 import math
 import operator
 import os
@@ -101,8 +103,29 @@ class Plan:
             _refuse("pairs", self.pairs, '"one": the estimate is about the l2 norm', f"norm {self.norm!r}")
 
     def record(self) -> dict[str, str]:
-        """Field -> repr, without addresses of functions and without the folder: two plans with equal records train alike."""
-        return {f.name: _ADDRESS.sub("", repr(getattr(self, f.name))) for f in dataclasses.fields(self) if f.name != "out"}
+        """Field -> repr, without addresses and without the folder: two plans with equal records train alike. A loss or penalty that is not of certify says
+        nothing certain by its repr: the digest of its settings, or of its code, is added; what the code calls in turn is not seen."""
+        found = {f.name: _ADDRESS.sub("", repr(getattr(self, f.name))) for f in dataclasses.fields(self) if f.name != "out"}
+        for name in ("loss", "penalty"):
+            content = _content(getattr(self, name))
+            found[name] += content and f" #{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+        return found
+
+
+def _content(value: Any) -> str:
+    """What a repr may leave out: the code, defaults and closure of a function, the attributes of an object; empty for what certify made itself."""
+    if value is None or type(value).__module__.startswith("certify.train."):
+        return ""
+    code = getattr(value, "__code__", None)
+    if code is None:
+        return _ADDRESS.sub("", repr(getattr(value, "__dict__", "")))
+    return _ADDRESS.sub("", repr((_code(code), value.__defaults__, value.__kwdefaults__, value.__closure__ and inspect.getclosurevars(value).nonlocals)))
+
+
+def _code(code: Any) -> tuple[Any, ...]:
+    """Code as data, its inner functions too; constant sets in an order that no hash seed decides."""
+    inner = [_code(c) if hasattr(c, "co_code") else sorted(map(repr, c)) if isinstance(c, frozenset) else c for c in code.co_consts]
+    return code.co_code, inner, code.co_names
 
 
 def _refuse(name: str, found: object, expected: str, hint: str | None = None) -> None:
@@ -119,7 +142,7 @@ def _whole(low: int, high: int = 2**31) -> Convert:
         except TypeError:
             number = -1
         if not low <= number <= high:
-            _refuse(name, value, f"a whole number from {low}")
+            _refuse(name, value, f"a whole number from {low} to {high}")
         return number
 
     return convert
@@ -177,10 +200,16 @@ def _validation(name: str, value: Any) -> int | float:
 
 def _radii(name: str, value: Any) -> tuple[float, ...]:
     try:
-        return tuple(_number(lambda v: v > 0, "positive numbers")(name, v) for v in ([] if isinstance(value, str) else value))
+        return tuple(_number(lambda v: v > 0, "positive numbers")(name, v) for v in _listed(value))
     except TypeError:
         _refuse(name, value, "a list of positive numbers")
         raise
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, str | dict):
+        raise TypeError("text and tables can be iterated, and are no lists")
+    return value
 
 
 def _flag(name: str, value: Any) -> bool:

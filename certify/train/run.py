@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..core.errors import UnsupportedLayerError
+from ..core.errors import InputError, UnsupportedLayerError
 from ..core.record import atomic_path
 from ..facade import as_graph
 from ..robustness.heads import Head, find_head
@@ -104,6 +104,9 @@ def exported(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
     from .exporting import export
     from .session import copied
 
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_meta:
+            raise InputError("a weight has no values", where=name, found="device meta", expected="a model with its weights", hint="model.to_empty(device='cpu'), and initialise it")
     return export(copied(model).cpu().eval(), input_shape)
 
 
@@ -120,10 +123,10 @@ def certified(model: nn.Module, test: tuple[np.ndarray, np.ndarray], plan: Plan,
 
 def write_weights(folder: Path, model: nn.Module) -> None:
     """model.safetensors: the exported weights, each tensor with storage of its own."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     with atomic_path(folder / WEIGHTS) as temporary:
-        save_file({name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}, temporary)
+        temporary.write_bytes(save({name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}))
 
 
 def write_result(folder: Path, result: RadiusResult) -> None:

@@ -87,8 +87,10 @@ class Session:
     def snapshot(self) -> dict[str, Any]:
         """All of it as plain containers and tensors. The tensors are the live ones: write or copy them before the next step."""
         average = None if self.average is None else {"model": dict(self.average.model.state_dict()), "updates": self.average.updates}
-        return {"model": dict(self.model.state_dict()), "optimizers": [o.state_dict() for o in self.optimizers], "average": average, "history": self.history}
+        buffers = dict(self.model.named_buffers())  # also those that no state_dict holds
+        return {"model": dict(self.model.state_dict()), "buffers": buffers, "optimizers": [o.state_dict() for o in self.optimizers], "average": average, "history": self.history}
 
+    @torch.no_grad()
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Go on from a snapshot of a session with the same model and plan.
 
@@ -97,11 +99,15 @@ class Session:
         """
         try:
             self.model.load_state_dict(snapshot["model"])
+            for name, buffer in self.model.named_buffers():
+                buffer.copy_(snapshot["buffers"][name])
             for optimizer, state in zip(self.optimizers, snapshot["optimizers"], strict=True):
                 optimizer.load_state_dict(state)
             if self.average is not None:
                 self.average.model.load_state_dict(snapshot["average"]["model"])
                 self.average.updates = int(snapshot["average"]["updates"])
+                for mine, theirs in zip(self.average.model.buffers(), self.model.buffers(), strict=True):
+                    mine.copy_(theirs)
             self.history = list(snapshot["history"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             found = f"{type(error).__name__}: {error}"[:200]

@@ -171,7 +171,7 @@ def test_the_recipe_digits(certify_command, tmp_path):
 
 def test_the_digits_of_uci(certify_command, tmp_path):
     rng = np.random.default_rng(0)
-    for suffix, count in (("tra", 40), ("tes", 20)):
+    for suffix, count in (("tra", 140), ("tes", 20)):
         rows = np.concatenate([rng.integers(0, 17, (count, 64)), np.arange(count)[:, None] % 10], axis=1)
         (tmp_path / f"optdigits.{suffix}").write_text("Block 1,Class\n" + "\n".join(",".join(map(str, row)) for row in rows))
     ran = certify_command("train", "--recipe", "digits", "--out", "run", "--epochs", "1", "--no-attack", "--data", tmp_path, "--json")
@@ -184,3 +184,48 @@ def test_without_accelerate_the_extra_is_named(certify_command, folder, monkeypa
     monkeypatch.setitem(sys.modules, "accelerate", None)
     ran = certify_command("train", "train.toml", "--out", "run")
     assert ran.code == 2 and "certify-reach[train]" in ran.err
+
+
+@pytest.mark.parametrize("name", ["model.py", "curve.png", "training.png", "certificate"])
+def test_files_of_somebody_else_are_not_written_over(certify_command, folder, name):
+    """--out . with a network in model.py once replaced the network by the file that builds it."""
+    (folder / name).write_text(NET)
+    (folder / "train.toml").write_text(CONFIG.format(width=6).replace("net.py", "model.py" if name == "model.py" else "net.py"))
+    ran = certify_command("train", "train.toml", "--out", ".")
+    assert ran.code == 2 and name in ran.err and (folder / name).read_text() == NET and not (folder / "checkpoint.pt").exists()
+
+
+def test_what_model_py_cannot_say(certify_command, folder):
+    good = 'name = "a \\"\\"\\" b \\\\N"\n' + CONFIG.format(width=6)
+    (folder / "train.toml").write_text(good.replace("epochs = 4", "epochs = 1"))
+    assert certify_command("train", "train.toml", "--out", "run").code == 0
+    (folder / "net.py").write_text(NET.replace("width)", "width, other=None)", 1))
+    for value in ("inf", "[nan]", "2020-01-01"):
+        (folder / "train.toml").write_text(CONFIG.format(width=f"6, other = {value}"))
+        ran = certify_command("train", "train.toml", "--out", "other")
+        assert ran.code == 2 and "arguments.other" in ran.err and not (folder / "other").exists()
+
+
+def test_a_folder_that_rebuilds_another_network_is_no_result(certify_command, folder, monkeypatch):
+    from certify.app import training
+
+    original = training._write_model
+
+    def write(out, recipe, shape):
+        original(out, recipe, shape)
+        text = (out / "model.py").read_text()
+        (out / "model.py").write_text(text.replace("    return rebuild(", "    return broken(").replace("def network", BROKEN + "def network"))
+
+    monkeypatch.setattr(training, "_write_model", write)
+    ran = certify_command("train", "train.toml", "--out", "run")
+    assert ran.code == 2 and "not the one that was certified" in ran.err and not (folder / "run" / "run.json").exists()
+
+
+BROKEN = '''
+def broken(*arguments):
+    model = rebuild(*arguments)
+    model[1] = __import__("torch").nn.Tanh()
+    return model
+
+
+'''

@@ -57,6 +57,11 @@ def test_a_good_file(read, tmp_path):
     assert plan.loss == OffsetCrossEntropy(0.5, 0.25) and isinstance(plan.penalty, SpectralNorm) and plan.penalty.weight == 0.05
 
 
+def test_marks_and_line_ends_of_other_systems(read, tmp_path):
+    (tmp_path / "other.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert load_config(tmp_path / "other.toml").plan.radii == read(GOOD).plan.radii
+
+
 def test_what_is_left_out_is_as_in_plan(read):
     recipe = read('[model]\nname = "torch.nn:ReLU"\n[data]\nsource = "digits"\n')
     assert recipe.plan == Plan() and (recipe.name, recipe.data, recipe.scale, recipe.model_args) == ("train", "digits", None, {})
@@ -96,6 +101,8 @@ WRONG = [
     ("out_features = 3", "out = 3", "line 4 (model.arguments)", "does not take"),
     ('source = "points.npz"', "source = 3", "line 7 (data.source)", "text in quotes"),
     ("scale = 2", "scale = 0", "line 8 (data.scale)", "positive"),
+    ('source = "points.npz"', 'source = "digits"', "line 8 (data.scale)", "no scale"),
+    ("radii = [0.1, 0.3]", 'radii = "0.1"', "line 13 (plan.radii)", "a list"),
     ("scale = 2", "scales = 2", "line 8 (data.scales)", "did you mean 'scale'"),
     ('source = "points.npz"\n', "", "line 6 (data.source)", "missing"),
     ("[penalty]", "[penalti]", "line 22 (penalti)", "did you mean 'penalty'"),

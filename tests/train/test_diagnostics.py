@@ -140,6 +140,10 @@ def test_pictures():
     run = fit(noisy(), clusters(), plan(validation=6, epochs=2))
     axes = run.plot(Figure().subplots(1, 3))
     assert [len(a.lines) for a in axes] == [1, 3, 2] and "estimate" in axes[1].get_legend().texts[1].get_text()
+    blank = fit(noisy(), clusters(), plan(epochs=2)).plot(Figure().subplots(1, 3))
+    assert not blank[1].lines and "no validation" in blank[1].texts[0].get_text(), "an empty panel says why"
+    for lines in (axes[2], blank[2]):
+        assert lines.get_ylim()[1] > max(line.get_ydata().max() for line in lines.lines), "no line lies on the frame"
     for what in (spectra(model, (2,)), stable_rank(model), empirical_lipschitz(model, clusters()[1][0], pairs=20, interpolates=20, jacobians=3)):
         axis = Figure().subplots()
         assert plot(what, axis) is axis and axis.has_data()

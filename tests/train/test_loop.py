@@ -228,6 +228,19 @@ def test_weights_that_are_not_finite_stop_the_run():
         fit(dense(), clusters(), plan(learning_rate=1e38, schedule="constant", optimizer="sgd", epochs=1))
 
 
+def test_weights_are_looked_at_after_the_last_step():
+    """One step in all: no loss comes after it that could tell."""
+    with pytest.raises(TrainingError, match="a weight is not finite"):
+        fit(dense(), clusters(), plan(learning_rate=1e38, schedule="constant", optimizer="sgd", epochs=1, batch_size=60, loss=lambda z, y, pairs=None: 1e6 * z.square().sum()))
+
+
+def test_the_gradient_is_clipped():
+    model = dense()
+    run = fit(model, clusters(), plan(clip_norm=1e-2, optimizer="sgd", momentum=0.0, learning_rate=1.0, schedule="constant", epochs=1, batch_size=60))
+    moved = torch.cat([(a - b).flatten() for a, b in zip(run.trained.parameters(), model.parameters(), strict=True)]).detach()
+    assert moved.norm().item() == pytest.approx(1e-2, rel=1e-2)
+
+
 def test_it_trains_where_gradients_are_off():
     with torch.no_grad():
         run = fit(dense(), clusters(), plan(epochs=6))

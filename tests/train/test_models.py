@@ -53,3 +53,11 @@ def test_gradients_reach_the_input_undamped():
 def test_sizes_that_do_not_fit_are_named(arguments, what):
     with pytest.raises(InputError, match=what):
         models.patch_network((1, 8, 8), **{"patch": 2, "channels": 8, "dense": (6,), **arguments})
+
+
+def test_an_image_has_three_axes_and_a_grey_value():
+    with pytest.raises(InputError, match="center"):
+        models.patch_network((1, 8, 8), patch=2, center=float("nan"))
+    for shape in ((8, 8), (1, 0, 8)):
+        with pytest.raises(InputError):
+            models.patch_network(shape, patch=2, channels=8, dense=(6,))

@@ -23,10 +23,10 @@ def polar(x: torch.Tensor) -> torch.Tensor:
 def test_a_step_is_near_the_polar_factor_at_every_scale(rows, columns, stack, seed, scale):
     x = torch.randn(stack, rows, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     u, s, vh = torch.linalg.svd(x, full_matrices=False)
-    x = u @ torch.diag_embed(s.clamp_min(0.02 * s[..., :1])) @ vh  # singular values that five steps lift
+    x = u @ torch.diag_embed(s.clamp_min(0.01 * s[..., :1])) @ vh  # singular values that five steps lift: above 2e-3 of the norm
     found = polar_estimate((scale * x).float()).double()
     inner = (u.mT @ found @ vh.mT).diagonal(dim1=-2, dim2=-1)
-    assert float(inner.min()) >= 0.3 and float(inner.max()) <= 1.25
+    assert float(inner.min()) >= 0.68 and float(inner.max()) <= 1.21
     assert float((found - u @ torch.diag_embed(inner) @ vh).abs().max()) <= 1e-3, "the singular vectors are those of the gradient"
 
 
@@ -56,6 +56,17 @@ def test_momentum_is_nesterovs():
 def test_vectors_are_refused():
     with pytest.raises(ValueError, match=r"\(3,\)"):
         Muon([torch.nn.Parameter(torch.zeros(3))])
+
+
+@pytest.mark.parametrize("arguments", [{"lr": -0.1}, {"lr": float("nan")}, {"momentum": 2.0}, {"steps": 0}])
+def test_settings_out_of_range_are_refused(arguments):
+    with pytest.raises(InputError, match=next(iter(arguments))):
+        Muon([torch.nn.Parameter(torch.zeros(2, 2))], **arguments)
+
+
+def test_vectors_in_a_later_group_are_refused_too():
+    with pytest.raises(InputError, match=r"\(3,\)"):
+        Muon([torch.nn.Parameter(torch.zeros(2, 2))]).add_param_group({"params": [torch.nn.Parameter(torch.zeros(3))]})
 
 
 def test_a_step_turns_an_orthogonal_layer_by_its_rate():

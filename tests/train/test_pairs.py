@@ -192,3 +192,31 @@ def test_models_without_a_linear_end_and_wrong_shapes():
         pair_constants(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2)), (4,), {})
     assert pair_constants(nn.Linear(2, 2), (2,), {}).shape == (2, 2)
     assert math.isclose(converged(nn.Sequential(nn.AvgPool1d(4, 2), nn.Flatten(), nn.Linear(3, 2, bias=False).requires_grad_(False)), (1, 8), 1)[0, 0].item(), 0.0)
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("count_include_pad", [False, True])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(2, 2, 0), (3, 3, 0), (3, 1, 1), (3, 2, 1), (5, 3, 2)])
+def test_average_pools_whose_border_windows_hold_fewer_pixels(kernel, stride, padding, ceil_mode, count_include_pad):
+    """They divide by fewer: AvgPool1d(2, ceil_mode=True) on three pixels keeps the last one as it is."""
+    for kind, sizes in ((nn.AvgPool1d, [(n,) for n in range(max(1, kernel - padding), 12)]), (nn.AvgPool2d, [(6, 7)])):
+        pool = kind(kernel, stride, padding, ceil_mode, count_include_pad)
+        for size in sizes:
+            basis = torch.eye(math.prod(size), dtype=torch.float64).reshape(-1, 1, *size)
+            matrix = pool(basis).flatten(1)
+            head = nn.Linear(matrix.shape[1], 2)
+            promised = pair_constants(nn.Sequential(pool, nn.Flatten(), head), (1, *size), {})[0, 1] / (head.weight[0] - head.weight[1]).norm()
+            truth = float(torch.linalg.matrix_norm(matrix, 2))
+            assert truth * (1 - 1e-6) <= float(promised.detach()) <= 2 * truth
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_batch_normalization_counts_with_its_running_variance(affine):
+    norm = nn.BatchNorm1d(3, eps=0.5, affine=affine).double().eval()
+    norm.running_var.copy_(torch.tensor([3.5, 0.0, 8.5]))
+    if affine:
+        norm.weight.data.copy_(torch.tensor([1.0, -0.25, 9.0]))
+    head = nn.Linear(3, 2).double()
+    promised = pair_constants(nn.Sequential(norm, head), (3,), {})[0, 1] / (head.weight[0] - head.weight[1]).norm()
+    basis = torch.eye(3, dtype=torch.float64)
+    assert float(promised.detach()) == pytest.approx(float((norm(basis) - norm(torch.zeros_like(basis))).diagonal().abs().max()))

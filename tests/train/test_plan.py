@@ -35,7 +35,7 @@ WRONG = {
     "precision": ["float16", "bf16", None],
     "pairs": ["two", None],
     "norm": ["L2", 2, "linfinity"],
-    "radii": [[0], [-1], [math.nan], 0.5, None, ["a"]],
+    "radii": [[0], [-1], [math.nan], 0.5, None, ["a"], "0.5", "", {}],
     "average": [1, -0.1, math.nan],
     "seed": [-1, 1.5, None, 2**63],
     "threads": [0, 1.5, None],

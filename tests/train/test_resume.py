@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from torch import nn
 
 from certify.core.errors import InputError
 from certify.train import loop
+from certify.train.checkpoint import Checkpoint
 from certify.train.loop import fit
+from certify.train.run import write_weights
 from certify.train.session import Average
 
 
@@ -85,19 +89,34 @@ def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
     assert equal(outcome(first), outcome(again)) and again.seconds == first.seconds
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(tmp_path, monkeypatch, whole):
-    original, calls = torch.save, []
+@contextmanager
+def disk_of(size: int) -> Iterator[None]:
+    """Files end at `size` bytes: the system's own answer, not one that a test makes up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    def save(value, path, *rest, **more):
-        calls.append(path)
-        if len(calls) == 3:
-            Path(path).write_bytes(b"half of it")
-            raise OSError(28, "No space left on device")
-        original(value, path, *rest, **more)
+
+def test_weights_that_cannot_be_written(tmp_path):
+    with disk_of(100), pytest.raises(InputError, match="too large"):
+        write_weights(tmp_path, dense())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(tmp_path, monkeypatch, whole):
+    original, calls = Checkpoint.write, []
+
+    def write(self, snapshot):
+        calls.append(snapshot)
+        with disk_of(1000 if len(calls) == 3 else 10**7):
+            original(self, snapshot)
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", save)
-        with pytest.raises(InputError, match="No space left"):
+        patch.setattr(Checkpoint, "write", write)
+        with pytest.raises(InputError, match="too large"):
             fit(noisy(), clusters(), plan(**PARTS, out=tmp_path))
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
     assert equal(whole, outcome(fit(noisy(), clusters(), plan(**PARTS, out=tmp_path))))

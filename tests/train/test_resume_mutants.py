@@ -57,7 +57,7 @@ def _without_buffers(patch):
 
     def restore(self, stored):
         kept = {name: tensor for name, tensor in stored["model"].items() if "running" not in name}
-        original(self, {**stored, "model": {**self.model.state_dict(), **kept}})
+        original(self, {**stored, "model": {**self.model.state_dict(), **kept}, "buffers": dict(self.model.named_buffers())})
 
     patch.setattr(Session, "restore", restore)
 

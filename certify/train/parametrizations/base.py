@@ -95,6 +95,8 @@ def require_layer(layer: Any) -> Geometry:
     weight = weight_of(module)
     if weight.dtype not in (torch.float32, torch.float64):
         raise InputError("the weight has the wrong dtype", where=name, found=weight.dtype, expected="float32 or float64")
+    if not weight.numel():
+        raise InputError("the weight is empty", where=name, found=tuple(weight.shape))
     if weight.is_meta or not bool(torch.isfinite(weight).all()):
         raise InputError("the weight has no finite values", where=name, found="meta device" if weight.is_meta else "NaN or infinity")
     return Geometry.of(module)
@@ -137,7 +139,11 @@ def full_precision(forward: Callable) -> Callable:
 
     @functools.wraps(forward)
     def wrapped(self: nn.Module, *args: Tensor) -> Tensor:
-        device = next(self.parameters()).device.type if not args else args[0].device.type
+        weight = args[0] if args else next(self.parameters())
+        device = weight.device.type
+        if device == "meta" or weight.dtype in (torch.float16, torch.bfloat16):
+            what, hint = "a parametrized weight needs values in float32 or float64", "for half precision: torch.autocast, or export the model and convert that"
+            raise InputError(what, where=type(self).__name__, found="meta device" if device == "meta" else weight.dtype, expected="float32 or float64", hint=hint)
         if not torch.is_autocast_enabled(device):
             return forward(self, *args)
         with torch.autocast(device, enabled=False):

@@ -30,7 +30,7 @@ def bjorck(layer: Any, method: str = "iteration", input_shape: Sequence[int] | N
     Guarantee: ||A|| <= 1 in real arithmetic ("retraction": after `retract_`). Rounding: measured at most 1e-6 above 1 in float32, 4e-15 in float64.
 
     Raises:
-        UnsupportedLayerError: another kind of layer. HypothesisError: padding that copies pixels. InputError: arguments, weights.
+        UnsupportedLayerError: another kind of layer. HypothesisError: padding that copies pixels; matrices with one entry. InputError: arguments, weights.
 
     Cost: 4 m n^2 operations per step for m x n, m >= n, and one and a half times that backward; retraction: 4 m n^2 + O(n^3) once per optimizer step, and no backward.
 

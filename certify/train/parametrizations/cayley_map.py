@@ -35,8 +35,8 @@ def cayley(layer: Any, input_shape: Sequence[int] | None = None) -> Any:
     above 1 in float32 and 4e-15 in float64, far from the start too (one Newton-Schulz step mends what a badly conditioned I + M has magnified).
 
     Raises:
-        UnsupportedLayerError: another kind of layer. HypothesisError: overlapping windows without circular padding, with stride, dilation or transposed.
-        InputError: arguments, weights.
+        UnsupportedLayerError: another kind of layer. HypothesisError: overlapping windows without circular padding, with stride, dilation or transposed; matrices
+            with one entry. InputError: arguments, weights.
 
     Cost: one solve of the smaller side and one product; circular convolutions: complex ones, at half the frequencies.
 

@@ -68,9 +68,16 @@ class EstimatedNorm(LinearNorm):
 
     def update(self, weight: Tensor) -> None:
         state = tuple(self.get_buffer(f"state{k}") for k in range(5 if self.by_symbol else 1))
+        dead = self._dead(weight, state)
         afresh = self.by_symbol and int(self.updates) % _REFRESH == _REFRESH - 1
-        self._search(weight, None if afresh else state, self.steps)
+        self._search(weight, None if afresh or dead else state, self._cold(weight) if dead else self.steps)
         self.updates = self.updates + 1
+
+    def _dead(self, weight: Tensor, state: tuple) -> bool:
+        """Whether a weight (of one group: those have their own peaks) is no longer zero: it left zero vectors, which would stay zero whatever becomes of it."""
+        groups = self.geometry.groups if self.by_symbol else 1
+        vectors = state[1 if self.by_symbol else 0].reshape(groups, -1)
+        return bool((weight.reshape(groups, -1).any(dim=1) & ~vectors.any(dim=1)).any())
 
     def _search(self, weight: Tensor, state: tuple | None, steps: int) -> None:
         leaf = nn.Parameter(weight.clone())

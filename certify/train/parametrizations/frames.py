@@ -5,6 +5,7 @@ A frame is a module whose call gives a tensor (..., m, n), m >= n, with orthonor
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from ...core.errors import InputError
 from .retraction import newton_schulz, retracted
 
 _ITERATIONS = 12  # of "bjorck"
+_OFF = 1e-3  # entries of X'X - I from which on a frame was plainly not retracted: rounding leaves 1e-5
 
 
 class CayleyFrame(nn.Module):
@@ -61,23 +63,36 @@ class BjorckFrame(nn.Module):
 
 
 class RetractedFrame(nn.Module):
-    """raw itself, which `retract_` puts back onto the manifold after each optimizer step."""
+    """raw itself, which `retract_` puts back onto the manifold after each optimizer step. Training without it warns."""
 
     def __init__(self, target: Tensor):
         super().__init__()
         self.raw = nn.Parameter(target.detach().clone())
+        self._known = self.raw._version  # that lies on the manifold, or has been warned about
 
     @torch.no_grad()
     def reset_(self, target: Tensor) -> None:
         self.raw.copy_(target)
 
     def forward(self) -> Tensor:
+        if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling() and not self.raw.is_inference() and self.raw._version != self._known:
+            self._notice()
         return self.raw
 
     @torch.no_grad()
     def retract_(self) -> None:
-        near = retracted(self.raw)
-        self.raw.copy_(newton_schulz(self.raw, self.iterations) if near is None else near)
+        self.raw.copy_(retracted(self.raw))
+        self._known = self.raw._version
+
+    @torch.no_grad()
+    def _notice(self) -> None:
+        """The matrices were written by somebody else: an optimizer in a loop that forgets `retract_` must not pass for a network of constant 1."""
+        self._known = self.raw._version
+        defect = self.raw.mT @ self.raw
+        defect.diagonal(dim1=-2, dim2=-1).sub_(1)
+        if bool((defect.abs() > _OFF).any()):
+            what = 'method="retraction": the weights are not orthonormal, so the norm of the layer is not 1'
+            warnings.warn(f"{what}; call certify.train.parametrizations.retract_(model) after each optimizer step", RuntimeWarning, stacklevel=2)
 
 
 def frame_of(method: str, target: Tensor, iterations: int | None) -> CayleyFrame | BjorckFrame | RetractedFrame:

@@ -30,7 +30,8 @@ def orthogonal_convolution(layer: Any, method: str = "cayley", input_shape: Sequ
         input_shape: of one sample, needed for circular padding with a stride, which fits together only where the stride divides the input size.
 
     The kernel starts as a random orthogonal one, drawn from torch's generator; the layer's former weight is not used. Channels of projectors have half rank, so
-    not every orthogonal convolution can be reached (nobody knows a complete parametrization in two dimensions).
+    not every orthogonal convolution can be reached (nobody knows a complete parametrization in two dimensions). Between the two ends are `inner` channels (in the layer's repr):
+    the inputs, or outputs / prod(s) where that is more. With one, as from 1 to 4 channels with stride 2, factors are shifts and all taps but a patch of the stride's size are zero.
 
     Returns the same layer. Its parameters are now those of `layer.parametrizations`.
 

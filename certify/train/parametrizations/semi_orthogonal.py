@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
-from ...core.errors import InputError
+from ...core.errors import HypothesisError, InputError
 from .base import Geometry, full_precision
 from .frames import frame_of, polar
 
@@ -24,6 +25,9 @@ class SemiOrthogonal(nn.Module):
         super().__init__()
         self.method, self.shape = method, tuple(weight.shape)
         self.groups, self.scale = geometry.groups, 1 / math.sqrt(geometry.overlap)
+        if self.shape[0] == self.groups and math.prod(self.shape[1:]) == 1:
+            what, found = "an orthogonal matrix with one entry is 1 or -1: nothing to train", f"weight {self.shape}, groups={self.groups}"
+            raise HypothesisError(what, where=type(geometry.layer).__name__, found=found, hint="use spectral_normalization")
         self.frame = frame_of(method, self._tall(polar(geometry.matrices(weight))), iterations)
 
     @full_precision
@@ -35,6 +39,8 @@ class SemiOrthogonal(nn.Module):
         """The nearest semi-orthogonal matrix."""
         if tuple(value.shape) != self.shape:
             raise InputError("the weight has another shape", where="layer.weight", found=tuple(value.shape), expected=self.shape)
+        if not bool(torch.isfinite(value).all()):
+            raise InputError("the weight has no finite values", where="layer.weight", found="NaN or infinity")
         self.frame.reset_(self._tall(polar(value.reshape(self.groups, self.shape[0] // self.groups, -1))))
         return ()
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core.errors import InputError
-from .base import Geometry, attach, full_precision, require_layer
+from ...core.errors import HypothesisError, InputError
+from .base import Geometry, attach, full_precision, require_layer, require_symbol
 from .followed_norm import EstimatedNorm, divisor
 
 
@@ -35,7 +35,8 @@ def stable_rank_normalization(layer: Any, ratio: float = 0.7, k: int = 1, norm: 
     Guarantee: stable rank and s_1 from eigenvectors of W W', in float64 to 1e-9 (float32: 1e-5). The operator norm of a convolution: an estimate.
 
     Raises:
-        UnsupportedLayerError: another kind of layer. HypothesisError: padding that copies pixels without an input shape. InputError: arguments, weights.
+        UnsupportedLayerError: another kind of layer. HypothesisError: padding that copies pixels without an input shape; a target of 1 for a matrix with more than one
+            row and column, which leaves u v' and no gradient. InputError: arguments, weights.
 
     Cost: an eigenvalue decomposition of the smaller side at each evaluation, and the estimate: 64 channels, 3x3: 10 ms; a 512 x 512 matrix: 40 ms.
 
@@ -55,11 +56,15 @@ def stable_rank_normalization(layer: Any, ratio: float = 0.7, k: int = 1, norm: 
     if norm not in ("operator", "reshaped"):
         raise InputError("unknown kind of spectral norm", where="argument norm", found=repr(norm), expected="'operator' or 'reshaped'")
     weight: Tensor = layer.weight
+    least = min(geometry.output_rows(weight).shape[1:])
+    if least > 1 and ratio * least <= 1:
+        what = "a stable rank of 1 leaves the top singular vectors alone, which the gradient holds fixed: nothing would train"
+        raise HypothesisError(what, where=type(layer).__name__, found=f"ratio {ratio} of {least} rows or columns", expected=f"a ratio above {1 / least:.4g}")
     shrink = StableRank(geometry, float(ratio), k)
     if norm == "operator" and (geometry.overlap > 1 or (geometry.convolution and geometry.layer.padding_mode != "zeros")):
         shrink.norm = EstimatedNorm(geometry, shrink(weight).detach(), input_shape, steps)
     else:
-        shrink.lipschitz = math.sqrt(geometry.overlap)  # ||A|| <= sqrt(overlap) ||W'||
+        shrink.lipschitz = _by_windows(geometry)
     return attach(layer, shrink)
 
 
@@ -70,7 +75,7 @@ class StableRank(nn.Module):
         super().__init__()
         self.geometry, self.ratio, self.k = geometry, ratio, k
         self.norm: EstimatedNorm | None = None
-        self.lipschitz = 1.0
+        self.lipschitz: float | None = 1.0
 
     @full_precision
     def forward(self, weight: Tensor) -> Tensor:
@@ -81,6 +86,15 @@ class StableRank(nn.Module):
 
     def extra_repr(self) -> str:
         return f"ratio={self.ratio}, k={self.k}"
+
+
+def _by_windows(geometry: Geometry) -> float | None:
+    """||A|| <= sqrt(overlap) ||W'||, where no pixel is copied; else None: estimates measure the layer."""
+    try:
+        require_symbol(geometry, None)
+    except HypothesisError:
+        return None
+    return math.sqrt(geometry.overlap)
 
 
 def nearest_stable_rank(matrix: Tensor, stable_rank: float, k: int = 1) -> Tensor:
@@ -119,7 +133,8 @@ def _normalized(matrices: Tensor, target: float, k: int) -> Tensor:
     size = torch.linalg.vector_norm(rest, dim=(-2, -1))
     room = target - values.square().sum(dim=-1)
     room = torch.where(room > 0, torch.where(room > 0, room, torch.ones_like(room)).sqrt(), torch.zeros_like(room))  # the root has no slope at 0
-    factor = torch.where(size > room, room / divisor(size), torch.ones_like(size))
+    whole = min(matrices.shape[-2:]) <= target  # nothing to shrink: what is left beside one row is rounding
+    factor = torch.where((size > room) & (not whole), room / divisor(size), torch.ones_like(size))
     return kept + factor[:, None, None] * rest
 
 

@@ -55,7 +55,7 @@ VARIANTS = {
     "spectral, this size": Variant("spectral_normalization", lambda m, s: spectral_normalization(m, s), (2e-3, 2e-3), any_size=False),
     "spectral, certified": Variant("spectral_normalization", lambda m, s: spectral_normalization(m, s, bound="certified"), any_size=False),
     "spectral, certified, any size": Variant("spectral_normalization", lambda m, s: spectral_normalization(m, bound="certified"), refuses=STRIDED_CIRCLE),
-    "stable rank": Variant("stable_rank_normalization", lambda m, s: stable_rank_normalization(m, ratio=0.4), (2e-4, 2e-4), STRIDED_CIRCLE),
+    "stable rank": Variant("stable_rank_normalization", lambda m, s: stable_rank_normalization(m, ratio=0.6), (2e-4, 2e-4), STRIDED_CIRCLE),
     "stable rank, k = 2": Variant("stable_rank_normalization", lambda m, s: stable_rank_normalization(m, 0.6, k=2, input_shape=s), (2e-3, 2e-3), any_size=False),
     "cayley": Variant("cayley", lambda m, s: cayley(m, s), refuses=OVERLAPPING, any_size=False),
     "bjorck": Variant("bjorck", lambda m, s: bjorck(m, input_shape=s)),

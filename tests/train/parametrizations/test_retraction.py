@@ -62,7 +62,7 @@ def test_corner_cases(make):
     assert torch.isnan(make(torch.full((1, 3, 2), float("nan")), 3)).all()
     four = torch.randn(2, 3, 5, 4)
     assert make(four, 3).shape == four.shape
-    assert norm(make(1e-30 * torch.randn(1, 4, 3), 3)) <= 1
+    assert norm(make(1e-30 * torch.randn(1, 4, 3), 3)) <= 1 + 1e-6  # arrives, where a zero matrix would stay one
 
 
 def test_few_steps_leave_small_singular_values():
