@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..core.errors import InputError
 from .estimate import weight_of
 from .grid import half_grid
+from .pair_vectors import alive, beside, unit
 from .taps import Taps, all_taps
 
 _FEWEST, _MOST = 2, 24  # peaks of the last full search that are followed, per group
@@ -135,7 +136,7 @@ def full_search(kernel: Tensor, taps: Taps) -> SymbolState:
     count = max(1, max(_FEWEST, min(_MOST, _PRODUCTS // kernel[0].numel())) // g) if len(points) > 1 else 1  # several groups are several candidates already
     half = math.pi / max(period)
     w, x = _apart(w, x, sizes, count, 0.0 if count == _MOST else 2.02 * half)  # few rows: no neighbours among them
-    y = _beside(x, start.roll(1, 1).expand(x.shape))
+    y = beside(x, start.roll(1, 1).expand(x.shape))
     return follow(kernel, SymbolState(w, x, y, torch.full(w.shape[:2], half).to(w), w), tables, _COLD_STEPS)[1]
 
 
@@ -144,8 +145,8 @@ def survey(kernel: Tensor, x: Tensor, w: Tensor, tables: Tables, steps: int) -> 
     with torch.no_grad():
         turn = _turn(w[:, :, None], tables)
         for _ in range(steps):
-            v, _ = _unit(_fold(_products(kernel, x), turn)[0][..., 0, :], (2, 3))
-            x, size = _unit(_forth(kernel, v, turn[:, :, :, 0]), (2, 3))
+            v, _ = unit(_fold(_products(kernel, x), turn)[0][..., 0, :], (2, 3))
+            x, size = unit(_forth(kernel, v, turn[:, :, :, 0]), (2, 3))
     return x, size[:, :, 0, 0]
 
 
@@ -173,8 +174,8 @@ def follow(kernel: Tensor, state: SymbolState, tables: Tables, steps: int) -> tu
     """
     fixed = kernel.detach()
     with torch.no_grad():
-        w, x, h, count = state.w, state.x, state.h, state.w.shape[1]
-        y = _unit(state.y + _STIR * state.y.roll(1, 3), (2, 3))[0]
+        w, x, h, count = state.w, alive(state.x), state.h, state.w.shape[1]
+        y = alive(unit(state.y + _STIR * state.y.roll(1, 3), (2, 3))[0], 1)
         widest = h.new_full((), math.pi) / (4 * (tables[0].amax() + 1))
         box = torch.full((count, 1, 1), math.inf).to(h)
         box[1:] = 3 * widest
@@ -188,13 +189,13 @@ def follow(kernel: Tensor, state: SymbolState, tables: Tables, steps: int) -> tu
             v = torch.take_along_dim(v, best[:, :, None, :, None], 3)[..., 0, :]
             turn = torch.take_along_dim(turn, best[:, :, None, :, None], 3)
             h = torch.where(best[:, :, 0] == 0, (h / 2).clamp_min(_FINEST * widest), (h * 2).clamp_max(widest))
-            v, _ = _unit(torch.cat([v, _fold(z[:, count:], turn)[0][..., 0, :]], dim=1), (2, 3))
+            v, _ = unit(torch.cat([v, _fold(z[:, count:], turn)[0][..., 0, :]], dim=1), (2, 3))
             turn = turn[:, :, :, 0]
-            reached, size = _unit(_forth(fixed, v, torch.cat([turn, turn], dim=1)), (2, 3))
+            reached, size = unit(_forth(fixed, v, torch.cat([turn, turn], dim=1)), (2, 3))
             (x, y), (v, other), (size, less) = (t.split(count, dim=1) for t in (reached, v, size))
             swap = less > size
             x, y, v, size = torch.where(swap, y, x), torch.where(swap, x, y), torch.where(swap, other, v), torch.where(swap, less, size)
-            y = _beside(x, y)
+            y = beside(x, y)
         top = size[:, :, 0, 0].argmax(dim=1, keepdim=True)
         v, turn, first = (torch.take_along_dim(t, top[:, :, None, None], 1) for t in (v, turn, x))
         row = torch.arange(count, device=w.device).expand(w.shape[:2])
@@ -203,12 +204,6 @@ def follow(kernel: Tensor, state: SymbolState, tables: Tables, steps: int) -> tu
     return (first * _forth(kernel, v, turn)).sum(dim=(1, 2, 3)), new
 
 
-def _beside(x: Tensor, y: Tensor) -> Tensor:
-    """y without its component along the unit vector x (both complex, as pairs), normalised."""
-    re = (x * y).sum(dim=(2, 3), keepdim=True)
-    im = (x[:, :, :1] * y[:, :, 1:] - x[:, :, 1:] * y[:, :, :1]).sum(dim=(2, 3), keepdim=True)
-    turned = torch.cat([-x[:, :, 1:], x[:, :, :1]], dim=2)  # i x
-    return _unit(y - re * x - im * turned, (2, 3))[0]
 
 
 def _turn(w: Tensor, tables: Tables) -> Tensor:
@@ -240,11 +235,3 @@ def _forth(kernel: Tensor, v: Tensor, turn: Tensor) -> Tensor:
     k = v.shape[1]
     columns = torch.matmul(v, turn.transpose(2, 3)).reshape(g, k, c, 2, t).transpose(2, 3)
     return torch.matmul(columns.reshape(g, 2 * k, c * t), kernel.reshape(g, a, c * t).transpose(1, 2)).reshape(g, k, 2, a)
-
-
-def _unit(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """x by its norm over `dims`, by way of its largest entry, and the norm; zero stays zero."""
-    peak = x.abs().amax(dim=dims, keepdim=True)
-    x = x / torch.where(peak > 0, peak, torch.ones_like(peak))
-    size = x.square().sum(dim=dims, keepdim=True).sqrt()
-    return x / torch.where(size > 0, size, torch.ones_like(size)), peak * size

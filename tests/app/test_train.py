@@ -221,11 +221,11 @@ def test_a_folder_that_rebuilds_another_network_is_no_result(certify_command, fo
     assert ran.code == 2 and "not the one that was certified" in ran.err and not (folder / "run" / "run.json").exists()
 
 
-BROKEN = '''
+BROKEN = """
 def broken(*arguments):
     model = rebuild(*arguments)
     model[1] = __import__("torch").nn.Tanh()
     return model
 
 
-'''
+"""

@@ -248,3 +248,17 @@ def test_peaks_are_searched_again(monkeypatch: pytest.MonkeyPatch):
 def test_wrong_layers_and_shapes_are_refused(layers_: list, shapes: list, error: type):
     with pytest.raises(error):
         symbol_estimates(layers_, shapes)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_layer_that_starts_at_zero_is_followed_once_it_moves(groups):
+    layer = torch.nn.Conv2d(4, 4, 3, padding=1, groups=groups, bias=False).double()
+    with torch.no_grad():
+        layer.weight[: 4 // groups] = 0
+    penalty = SpectralNorm(engine="symbol")
+    assert penalty.sigma(layer).item() < 20
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    for _ in range(20):
+        found = penalty.sigma(layer).item()
+    assert found >= 0.9 * operator_norm(layer, (4, 32, 32)).lower

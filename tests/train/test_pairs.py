@@ -220,3 +220,13 @@ def test_batch_normalization_counts_with_its_running_variance(affine):
     promised = pair_constants(nn.Sequential(norm, head), (3,), {})[0, 1] / (head.weight[0] - head.weight[1]).norm()
     basis = torch.eye(3, dtype=torch.float64)
     assert float(promised.detach()) == pytest.approx(float((norm(basis) - norm(torch.zeros_like(basis))).diagonal().abs().max()))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 2, 2), (2, 2, 1), (4, 2, 1), (3, 4, 2), (2, 3, 2)])
+def test_max_pools_count_the_windows_of_a_pixel(kernel, stride, dilation):
+    """A peak at the right pixel comes out once for every window that reads it."""
+    pool = nn.MaxPool1d(kernel, stride, dilation=dilation)
+    sizes = pool(torch.eye(40)[:, None]).flatten(1).square().sum(dim=1)
+    head = nn.Linear(len(pool(torch.zeros(1, 1, 40))[0, 0]), 2)
+    promised = pair_constants(nn.Sequential(pool, nn.Flatten(), head), (1, 40), {})[0, 1] / (head.weight[0] - head.weight[1]).norm()
+    assert float(promised.detach()) == pytest.approx(float(sizes.max()) ** 0.5)

@@ -33,6 +33,18 @@ def test_a_layer_that_starts_at_zero_is_followed_once_it_moves(function, make, s
     assert true_norm(layer, shape) <= 1.01
 
 
+def test_a_singular_value_is_found_that_rises_where_both_vectors_are_zero():
+    """After convergence the two vectors that are followed are e_1 and e_2, to the last bit; then e_3 becomes the largest."""
+    layer = nn.Linear(3, 3, bias=False).double()
+    layer.weight.data.copy_(torch.diag(torch.tensor([3.0, 2.0, 1e-9])))
+    spectral_normalization(layer).train()
+    _ = layer.weight
+    layer.parametrizations.weight.original.data.copy_(torch.diag(torch.tensor([1.0, 0.9, 3.0])))
+    for _ in range(30):
+        _ = layer.weight
+    assert true_norm(layer, (3,)) <= 1.01
+
+
 @pytest.mark.parametrize("function", [bjorck, lambda m: bjorck(m, "retraction"), cayley])
 def test_matrices_with_one_entry_are_refused(function):
     for layer in (nn.Linear(1, 1), nn.Conv2d(3, 3, 1, groups=3)):
