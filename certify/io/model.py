@@ -46,7 +46,7 @@ def load_model(reference: str | Path, weights=None, input_shape: Sequence[int] |
     if not separator or not place or not name.isidentifier():
         hint = "there is no such file here" if "/" in text or "." in text else None
         raise InputError("this does not name a model", where=text, expected=_EXPECTED, hint=hint)
-    module = _made(_imported(place), name, text)
+    module = _made(imported(place), name, text)
     if weights is not None:
         _fill(module, weights, text)
     return module.eval()
@@ -71,7 +71,7 @@ def _require_onnx_name(text: str) -> None:
     raise InputError("this file is not a model that can be read", where=text, expected=_EXPECTED)
 
 
-def _imported(place: str) -> Any:
+def imported(place: str) -> Any:
     """The module `package.module`, or the one in a .py file."""
     try:
         if not place.endswith(".py"):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import torch
 from torch import nn
 
 from ..core.errors import CertifyError, InputError
+from ..io.model import imported
 from ..io.weights import load_weights
 
 _EXPECTED = "a name in certify.train.models, package.module:function, or path/file.py:function"
@@ -40,7 +39,7 @@ def factory(reference: str) -> Callable[..., nn.Module]:
     'Flatten'
     """
     place, separator, name = reference.rpartition(":")
-    module = _imported(place, reference) if separator and place else _models(reference)
+    module = imported(place) if separator and place else _models(reference)
     found = getattr(module, name, None)
     if not callable(found) or name.startswith("_"):
         known = [n for n, value in vars(module).items() if not n.startswith("_") and callable(value) and getattr(value, "__module__", None) == module.__name__]
@@ -53,24 +52,6 @@ def _models(reference: str) -> Any:
         return importlib.import_module(f"{__package__}.models")
     except ModuleNotFoundError:
         raise InputError("there is no network of this name", where=reference, expected="package.module:function, or path/file.py:function") from None
-
-
-def _imported(place: str, reference: str) -> Any:
-    try:
-        if not place.endswith(".py"):
-            return importlib.import_module(place)
-        spec = importlib.util.spec_from_file_location(f"certify_train_{Path(place).stem}", place)
-        if spec is None or spec.loader is None or not Path(place).is_file():
-            raise FileNotFoundError(f"no file {place}")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        return module
-    except CertifyError:
-        raise
-    except Exception as error:
-        hint = "run the command from the folder that holds the package, or set PYTHONPATH" if isinstance(error, ModuleNotFoundError) else None
-        raise InputError("the code of the network cannot be imported", where=reference, found=f"{type(error).__name__}: {error}"[:200], expected=_EXPECTED, hint=hint) from error
 
 
 def build(reference: str, arguments: Mapping[str, Any], seed: int) -> nn.Module:
