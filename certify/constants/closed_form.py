@@ -38,7 +38,7 @@ class _Columns:
 
 
 def why_not(graph: Graph, most: int = LARGEST) -> str:
-    """"" if the closed form applies to the graph and needs at most that many entries, else the reason."""
+    """ "" if the closed form applies to the graph and needs at most that many entries, else the reason."""
     for node in graph.nodes:
         if node.op not in _PLAIN and linear_map(node, graph[node.inputs[0]].shape) is None:
             return f"'{node.name}' ({node.op}) is not affine"

@@ -27,9 +27,7 @@ from ..rules.base import Local
 _SAFE = 2.0**900
 
 
-def forward_with_error(
-    graph: Graph, batch: np.ndarray, norm: str, locals: Mapping[str, Local], outputs: str | Sequence[str] | None = None, chunk: int | None = None
-) -> tuple:
+def forward_with_error(graph: Graph, batch: np.ndarray, norm: str, locals: Mapping[str, Local], outputs: str | Sequence[str] | None = None, chunk: int | None = None) -> tuple:
     """Values and error bounds of one or several tensors.
 
     Args:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import evaluate_elementwise, evaluate_shape, evaluate_window  # noqa: F401  (they register their operators)
+from . import evaluate_attention, evaluate_elementwise, evaluate_shape, evaluate_window  # noqa: F401  (they register their operators)
 from .errors import InputError
 from .evaluate_base import OPERATORS, Operand
 from .graph import Graph, Node

@@ -28,7 +28,13 @@ The vocabulary. Shapes never contain the batch axis, axis 0 is the first axis af
 | avg_pool | x | kernel, stride, padding | divisor, shape of the output's spatial axes |
 | reduce | x | kind: mean sum max min, axes, keepdims | |
 | softmax / log_softmax / logsumexp | x | axis | |
+| layer_norm | x | dims, eps > 0, center: bool | [weight], [bias], each of the shape of the last `dims` axes |
+| attention | q (..., N, d), k (..., M, d), v (..., M, e) | scale, causal: bool | |
 | upsample | x | factors, one integer per spatial axis; nearest | |
+
+`layer_norm`, over the last `dims` axes taken as one group of n entries: weight c / sqrt(|c|_2^2 / n + eps) + bias with c = x - mean(x), or c = x
+when `center` is false (RMSNorm). `attention`: o_i = sum over j of softmax_j(scale <q_i, k_j>) v_j for each index of the leading axes; `causal`
+keeps the j <= i.
 
 `group_sort`, layout consecutive: the axis is cut into runs of `size`, each sorted. Layout halves: group i
 holds the entries i + j * (n / size), j < size (the chunk form of MaxMin). `descending=False` puts the smallest first.
@@ -49,7 +55,7 @@ from .errors import InputError
 VOCABULARY = frozenset(
     """input constant dense conv conv_transpose batch_norm scale divide add sub multiply maximum minimum matmul activation
     group_sort concat slice gather reshape transpose expand pad max_pool avg_pool reduce softmax log_softmax logsumexp
-    upsample""".split()
+    upsample layer_norm attention""".split()
 )
 
 

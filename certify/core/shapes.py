@@ -211,6 +211,28 @@ def _logsumexp(f: Fields) -> Shape:
     return f.x[:axis] + f.x[axis + 1 :]
 
 
+@operator("layer_norm", attrs="dims eps center", arrays="weight bias")
+def _layer_norm(f: Fields) -> Shape:
+    dims = f.integer("dims", 1)
+    f.flag("center")
+    f.number("eps")  # its sign is `values.require_values`' business: zero and below are refused with the reason
+    if dims > len(f.x):
+        f.fail("more axes are normalised than the input has", "dims", found=dims, expected=f"1 to {len(f.x)} for shape {f.x}")
+    f.optional("weight", f.x[-dims:])
+    f.optional("bias", f.x[-dims:])
+    return f.x
+
+
+@operator("attention", inputs=3, attrs="scale causal")
+def _attention(f: Fields) -> Shape:
+    f.number("scale")
+    f.flag("causal")
+    q, k, v = f.shapes
+    if not len(q) == len(k) == len(v) >= 2 or not q[:-2] == k[:-2] == v[:-2] or q[-1] != k[-1] or k[-2] != v[-2]:
+        f.fail("queries, keys and values do not fit", found=f"{q}, {k} and {v}", expected="(..., N, d), (..., M, d) and (..., M, e)")
+    return (*q[:-1], v[-1])
+
+
 def require_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
     """The shape of one sample as a tuple of integers.
 

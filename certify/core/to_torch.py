@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .errors import InputError, UnsupportedLayerError
+from .errors import InputError
 from .evaluate_window import padded_index
 from .graph import Graph, Node
+from .to_torch_activations import activation_value
 
 _PARAMETERS = ("weight", "bias", "slope")
 _PAD_MODES = {"zeros": "constant", "constant": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
@@ -133,40 +134,6 @@ def _batch_norm(step: Step, x: list[Tensor], a: Mapping[str, Tensor]) -> Tensor:
     return F.batch_norm(x[0], a["mean"], a["var"], a.get("weight"), a.get("bias"), False, 0.0, step.attrs["eps"])
 
 
-def _prelu(x: Tensor, slope: Tensor, shape: tuple[int, ...]) -> Tensor:
-    if slope.numel() == 1 or tuple(slope.shape) == (shape[0], *(1,) * (len(shape) - 1)):
-        return F.prelu(x, slope.reshape(-1))
-    return torch.where(x > 0, x, slope * x)
-
-
-_PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu, "selu": F.selu, "silu": F.silu, "mish": F.mish, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "hardswish": F.hardswish, "hardsigmoid": F.hardsigmoid,
-    "abs": torch.abs, "softsign": F.softsign, "logsigmoid": F.logsigmoid, "tanhshrink": F.tanhshrink, "erf": torch.erf, "sin": torch.sin, "cos": torch.cos,
-    "quick_gelu": lambda v: v * torch.sigmoid(1.702 * v),
-}  # fmt: skip
-# The threshold 35 makes torch's jump log(1 + e^-35) smaller than the rounding of float64.
-_SET: dict[str, Callable[[Tensor, Mapping[str, Any]], Tensor]] = {
-    "leaky_relu": lambda v, p: F.leaky_relu(v, p.get("alpha", 0.01)),
-    "elu": lambda v, p: F.elu(v, p.get("alpha", 1.0)),
-    "celu": lambda v, p: F.celu(v, p.get("alpha", 1.0)),
-    "gelu": lambda v, p: F.gelu(v, approximate=p.get("approximate", "none")),
-    "softplus": lambda v, p: F.softplus(v, p.get("beta", 1.0), 35.0),
-    "hardtanh": lambda v, p: v.clamp(p.get("min", -1.0), p.get("max", 1.0)),
-    "softshrink": lambda v, p: F.softshrink(v, p.get("lambda", 0.5)),
-}
-
-
-def _activation(step: Step, x: list[Tensor], a: Mapping[str, Tensor]) -> Tensor:
-    kind = step.attrs["kind"]
-    if kind == "prelu":
-        return _prelu(x[0], a["slope"], step.shape)
-    if kind in _PLAIN:
-        return _PLAIN[kind](x[0])
-    if kind in _SET:
-        return _SET[kind](x[0], step.attrs)
-    raise UnsupportedLayerError(f"activation '{kind}' has no torch form", where=step.node.source or step.node.name, hint="add it to certify/core/to_torch.py")
-
-
 def _group_sort(step: Step, x: list[Tensor], _: Mapping[str, Tensor]) -> Tensor:
     axis, size = step.axis, step.attrs["size"]
     count, halves = step.shape[axis - 1] // size, step.attrs["layout"] == "halves"
@@ -209,6 +176,18 @@ def _upsample(step: Step, x: list[Tensor], _: Mapping[str, Tensor]) -> Tensor:
     return y
 
 
+def _layer_norm(step: Step, x: list[Tensor], a: Mapping[str, Tensor]) -> Tensor:
+    shape, eps = step.shape[-step.attrs["dims"] :], float(step.attrs["eps"])
+    if step.attrs["center"]:
+        return F.layer_norm(x[0], shape, a.get("weight"), a.get("bias"), eps)
+    y = F.rms_norm(x[0], shape, a.get("weight"), eps)
+    return y + a["bias"] if "bias" in a else y
+
+
+def _attention(step: Step, x: list[Tensor], _: Mapping[str, Tensor]) -> Tensor:
+    return F.scaled_dot_product_attention(x[0], x[1], x[2], is_causal=step.attrs["causal"], scale=float(step.attrs["scale"]))
+
+
 _OPERATORS: dict[str, Operator] = {
     "dense": lambda s, x, a: F.linear(x[0], a["weight"], a.get("bias")),
     "conv": _conv,
@@ -222,7 +201,7 @@ _OPERATORS: dict[str, Operator] = {
     "maximum": lambda s, x, a: torch.maximum(x[0], x[1]),
     "minimum": lambda s, x, a: torch.minimum(x[0], x[1]),
     "matmul": lambda s, x, a: x[0] @ x[1],
-    "activation": _activation,
+    "activation": lambda s, x, a: activation_value(s.node, x[0], a.get("slope"), s.shape),
     "group_sort": _group_sort,
     "concat": lambda s, x, a: torch.cat(x, s.axis),
     "slice": _slice,
@@ -238,4 +217,6 @@ _OPERATORS: dict[str, Operator] = {
     "log_softmax": lambda s, x, a: torch.log_softmax(x[0], s.axis),
     "logsumexp": lambda s, x, a: torch.logsumexp(x[0], s.axis),
     "upsample": _upsample,
+    "layer_norm": _layer_norm,
+    "attention": _attention,
 }

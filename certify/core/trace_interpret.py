@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from . import trace_activations, trace_arithmetic, trace_layers, trace_moves, trace_pools, trace_sorting  # noqa: F401  (they register their operators)
+from . import trace_activations, trace_arithmetic, trace_attention, trace_layers, trace_moves, trace_norms, trace_pools, trace_sorting  # noqa: F401  (they register their operators)
 from .errors import CertifyError, InputError, UnsupportedLayerError
 from .graph import Graph, GraphBuilder
 from .trace_emit import ADD_ONE, OPERATORS, Call, Traced, Unusable, brief, flat, mapped

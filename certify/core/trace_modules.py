@@ -25,7 +25,29 @@ def _softmax2d(m: Any, x: Any) -> Translated:
     return "softmax", (x, -3), {}
 
 
+def _instance_norm(spatial: int) -> Callable[..., Translated]:
+    def translated(m: Any, x: Any) -> Translated:
+        return "instance_norm", (x, m.running_mean, m.running_var, m.weight, m.bias, m.training or not m.track_running_stats, 0.0, m.eps), {"rank": spatial + 2}
+
+    return translated
+
+
+def _whole(op: str) -> Callable[..., Translated]:
+    """A module whose forward takes several arguments: all of them go to the handler, behind the module itself."""
+    return lambda m, *args, **kwargs: (op, (m, *args), kwargs)
+
+
+# Modules with branches on values or on their own mode, which no recorder follows.
+_SEVERAL: dict[type[nn.Module], Callable[..., Translated]] = {
+    nn.MultiheadAttention: _whole("multi_head_attention"),
+    nn.TransformerEncoderLayer: _whole("transformer_encoder_layer"),
+    nn.TransformerEncoder: _whole("transformer_encoder"),
+}
 MODULES: dict[type[nn.Module], Callable[..., Translated]] = {
+    **_SEVERAL,
+    nn.InstanceNorm1d: _instance_norm(1),
+    nn.InstanceNorm2d: _instance_norm(2),
+    nn.InstanceNorm3d: _instance_norm(3),
     nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.BatchNorm3d: _batch_norm,
@@ -67,6 +89,8 @@ def module_call(module: nn.Module, args: tuple, kwargs: dict, where: str) -> Tra
     cls = matched(module)
     if cls is None:
         raise refusal(type(module).__name__, where)
+    if cls in _SEVERAL:
+        return MODULES[cls](module, *args, **kwargs)
     given = [*args, *kwargs.values()]
     if len(given) != 1:
         raise InputError("a layer is called with an unexpected number of arguments", where=where, found=len(given), expected="one")

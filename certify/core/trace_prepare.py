@@ -71,6 +71,8 @@ def _require_mode(path: str, module: nn.Module) -> None:
         return
     if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
         _training("an active dropout: its output is random", where)
+    if isinstance(module, nn.MultiheadAttention) and module.dropout > 0:
+        _training("an active dropout of attention weights: its output is random", where)
     if isinstance(module, nn.RReLU):
         _training("an RReLU in training mode: its output is random", where)
     spectral = any(isinstance(hook, SpectralNorm) for hook in module._forward_pre_hooks.values())
@@ -143,4 +145,13 @@ def bake(model: nn.Module) -> nn.Module:
         vars(module).pop(name, None)
         module._buffers.pop(name, None)
         module._parameters[name] = nn.Parameter(value.detach().clone(), requires_grad=False)
+    _bake_default_eps(model)
     return model
+
+
+def _bake_default_eps(model: nn.Module) -> None:
+    """An RMSNorm without eps takes that of the dtype it runs in; the comparison in float64 must not change it."""
+    dtype = next((t.dtype for t in [*model.parameters(), *model.buffers()] if t.is_floating_point()), torch.float64)
+    for module in model.modules():
+        if isinstance(module, nn.RMSNorm) and module.eps is None:
+            module.eps = torch.finfo(dtype).eps

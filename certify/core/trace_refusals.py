@@ -5,7 +5,10 @@ from __future__ import annotations
 from .errors import CertifyError, UnsupportedLayerError
 from .trace_emit import ADD_ONE
 
-_ATTENTION = "dot-product attention has no finite global Lipschitz constant: its slope grows with the square of the tokens"
+_ATTENTION = (
+    "dot-product attention has no finite global Lipschitz constant (its slope grows with the square of the tokens), and this form of it is not read; "
+    "nn.MultiheadAttention, nn.TransformerEncoderLayer and scaled_dot_product_attention are, for constants on a region"
+)
 _GROWS = "it has no finite global Lipschitz constant: its slope is unbounded"
 _JUMPS = "it is not continuous, so it has no Lipschitz constant"
 _STATISTICS = "it divides by a statistic of its own input; its global constant is of the order of 1 / sqrt(eps) or worse, and no rule for it is written yet"
@@ -16,13 +19,12 @@ _INTEGERS = "it maps integers; distances between integer inputs have no radius"
 _RANDOM = "its output is random"
 
 _TABLE = {
-    _ATTENTION: """scaled_dot_product_attention multi_head_attention_forward MultiheadAttention Transformer TransformerEncoder TransformerDecoder
-        TransformerEncoderLayer TransformerDecoderLayer _native_multi_head_attention _transformer_encoder_layer_fwd""",
+    _ATTENTION: """multi_head_attention_forward Transformer TransformerDecoder TransformerDecoderLayer _native_multi_head_attention
+        _transformer_encoder_layer_fwd _scaled_dot_product_flash_attention_for_cpu""",
     _GROWS: """exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal pow cumprod prod sinh cosh tan special_erfinv erfinv lgamma digamma glu einsum bilinear
         tensordot outer ger kron dot vdot cross addcmul addcdiv baddbmm asin acos acosh atanh logit var var_mean""",
     _JUMPS: "hardshrink sign sgn round floor ceil trunc frac fmod remainder floor_divide floordiv mod heaviside",
-    _STATISTICS: """layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm local_response_norm InstanceNorm1d InstanceNorm2d InstanceNorm3d
-        normalize cosine_similarity""",
+    _STATISTICS: "local_response_norm normalize cosine_similarity",
     _VALUES: """gt lt ge le eq ne greater less greater_equal less_equal equal not_equal isnan isinf isfinite where item tolist __bool__ nonzero argmax argmin
         argsort masked_select unique index_put bincount histc searchsorted bucketize gather scatter scatter_add take_along_dim any all and_ or_ not_ invert""",
     _MISSING: """cumsum upsample_bilinear upsample_bilinear2d upsample_trilinear3d upsample_linear1d fold diff trace fft_fft fft_rfft fft_ifft fft_fft2 slice_scatter

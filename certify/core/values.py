@@ -1,4 +1,4 @@
-"""What a node's numbers must satisfy beyond their shapes: a gather index inside its axis, divisors without zeros, positive variances."""
+"""What a node's numbers must satisfy beyond their shapes: a gather index inside its axis, divisors without zeros, positive variances, eps > 0."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def require_values(node: Node, in_shapes: Sequence[tuple[int, ...]]) -> None:
     """Check the values of a node's arrays; shapes are `infer_shape`'s business, finiteness Node's.
 
     Raises:
-        InputError: an index outside [0, n), a divisor that is zero (or, in a pool, negative), var + eps <= 0.
+        InputError: an index outside [0, n), a divisor that is zero (or, in a pool, negative), var + eps <= 0, a layer_norm with eps <= 0.
     """
     where = node.source or node.name
     if node.op == "gather":
@@ -30,3 +30,11 @@ def require_values(node: Node, in_shapes: Sequence[tuple[int, ...]]) -> None:
         variance = node.arrays["var"].astype(np.float64) + float(node.attrs["eps"])
         if not (variance > 0).all():
             raise InputError("a BatchNorm has var + eps <= 0", where=f"{where}, channel {int(np.argmin(variance))}", found=float(variance.min()), expected="a positive variance")
+    elif node.op == "layer_norm" and not float(node.attrs["eps"]) > 0:
+        raise InputError(
+            "a LayerNorm (or RMSNorm) with eps <= 0 has no finite constant: its slope is max |weight| / sqrt(eps) at a constant input",
+            where=f"{where}, eps",
+            found=node.attrs["eps"],
+            expected="eps > 0",
+            hint="train with a positive eps; the default of torch is 1e-5",
+        )

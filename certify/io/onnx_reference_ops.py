@@ -6,6 +6,7 @@ written with loops over kernel positions and without any code of `certify.core`:
 - BatchNormalization before opset 14 (it normalises by the batch), Softmax and LogSoftmax before opset 13 (one axis only),
 - ConvTranspose with groups (writes one channel per group) and its loops, pools with ceil_mode (padding split to both sides) and theirs,
 - MaxPool with auto_pad SAME_LOWER (pads the other side), GlobalMaxPool except on images, Mean with broadcasting, Erf (rounds to float32),
+- LayerNormalization, GroupNormalization and InstanceNormalization (function bodies that cast to float32, or an evaluator that does),
 - Upsample 7, Resize (a Python call per pixel), Pad with negative pads, Dropout, Gelu, HardSwish and Mish (function bodies with float32 constants).
 """
 
@@ -39,6 +40,29 @@ def log_softmax(x, opset, axis=None):
 def batch_normalization(x, scale, bias, mean, var, opset, epsilon=1e-5, momentum=0.9, training_mode=0, spatial=1):
     column = (-1,) + (1,) * (x.ndim - 2)
     return (x - mean.reshape(column)) / np.sqrt(var.reshape(column) + np.float32(epsilon).astype(float)) * scale.reshape(column) + bias.reshape(column)
+
+
+def _normalised(rows, epsilon):
+    centred = rows - rows.mean(axis=-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + float(np.float32(epsilon)))
+
+
+def layer_normalization(x, scale, bias=None, *, opset, axis=-1, epsilon=1e-5, stash_type=1):
+    axis %= x.ndim
+    y = _normalised(x.reshape(*x.shape[:axis], -1), epsilon).reshape(x.shape) * scale
+    return y if bias is None else y + bias
+
+
+def group_normalization(x, scale, bias, opset, num_groups, epsilon=1e-5, stash_type=1):
+    y = _normalised(x.reshape(len(x), num_groups, -1), epsilon)
+    if opset < 21:  # scale and bias per group
+        return (y * scale[:, None] + bias[:, None]).reshape(x.shape)
+    column = (-1,) + (1,) * (x.ndim - 2)
+    return y.reshape(x.shape) * scale.reshape(column) + bias.reshape(column)
+
+
+def instance_normalization(x, scale, bias, opset, epsilon=1e-5):
+    return group_normalization(x, scale, bias, 21, x.shape[1], epsilon)
 
 
 def _auto_pads(sizes, ends, strides, auto_pad, pads):
@@ -184,7 +208,10 @@ OWN = {
     "Erf": erf,
     "Gelu": gelu,
     "GlobalMaxPool": global_max_pool,
+    "GroupNormalization": group_normalization,
     "HardSwish": hard_swish,
+    "InstanceNormalization": instance_normalization,
+    "LayerNormalization": layer_normalization,
     "LogSoftmax": log_softmax,
     "MaxPool": max_pool,
     "Mean": mean,

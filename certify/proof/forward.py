@@ -185,6 +185,19 @@ def _softmax(node: Node, x: np.ndarray) -> np.ndarray:
     return (x - top) - logarithm if node.op == "log_softmax" else (top + logarithm).squeeze(axis)
 
 
+def _layer_norm(node: Node, x: np.ndarray) -> np.ndarray:
+    """((x - mean) / s) weight + bias by rows of d entries: the mean is a product with 1/d, s a root of the mean square plus eps."""
+    d = math.prod(node.shape[len(node.shape) - node.attrs["dims"] :])
+    rows = x.reshape(len(x), -1, d)
+    if node.attrs["center"]:
+        rows = rows - rows.sum(axis=-1, keepdims=True) * (1.0 / d)
+    size = np.einsum("nkd,nkd->nk", rows, rows)[..., None] * (1.0 / d)
+    out = rows / np.sqrt(size + float(node.attrs["eps"]))
+    weight, bias = node.float64("weight"), node.float64("bias")
+    out = out if weight is None else out * weight.reshape(d)
+    return (out if bias is None else out + bias.reshape(d)).reshape(x.shape)
+
+
 def _upsample(node: Node, x: np.ndarray) -> np.ndarray:
     for axis, factor in enumerate(node.attrs["factors"], start=2):
         x = x.repeat(factor, axis=axis)
@@ -193,7 +206,7 @@ def _upsample(node: Node, x: np.ndarray) -> np.ndarray:
 
 _OPERATORS: dict[str, Callable[..., np.ndarray]] = {
     "dense": _dense, "batch_norm": _batch_norm, "group_sort": _group_sort, "slice": _slice, "expand": _expand, "pad": _pad, "reduce": _reduce,
-    "softmax": _softmax, "log_softmax": _softmax, "logsumexp": _softmax, "upsample": _upsample,
+    "softmax": _softmax, "log_softmax": _softmax, "logsumexp": _softmax, "upsample": _upsample, "layer_norm": _layer_norm,
     "conv": convolve.conv, "conv_transpose": convolve.conv_transpose, "max_pool": convolve.max_pool, "avg_pool": convolve.avg_pool,
     "activation": lambda node, x: value_of(node)[0](x),
     "scale": lambda node, x: x * node.float64("value"),

@@ -45,6 +45,8 @@ def local(node: Node, shapes: Shapes, norm: str) -> Local | None:
         return [Fraction(1)] * len(shapes), {"l2": "root", "l1": "sum", "linf": "max"}[norm]
     if op in _SAME:
         return [Fraction(1)], "sum"
+    if op in ("attention", "matmul", "multiply"):
+        raise fields.refuse("a product of tensors, as in dot-product attention, has no constant on the whole space", node.name, op)
     if op not in _UNARY:
         raise fields.refuse("the checker knows no finite constant for this operator", node.name, op)
     return [_UNARY[op](node, shapes[0], norm)], "sum"
@@ -122,7 +124,31 @@ def _reduce(node: Node, shape: tuple[int, ...], norm: str) -> Fraction:
     return total if kind == "sum" else total / count**2
 
 
+def _layer_norm(node: Node, shape: tuple[int, ...], norm: str) -> Fraction:
+    """g^2 / eps in l2, g = max |weight|: the Jacobian of c / s is (P - n n'/d) / s with n = c / s, 0 <= P - n n'/d <= I and s^2 >= eps.
+
+    linf, and l1 by symmetry. With t = |n|^2 / d in [0, 1), s^2 = eps / (1 - t). Row i of P - n n'/d: its diagonal entry is not negative, so the
+    row's absolute sum is at most r + (|n_i| |n|_1 - 2 n_i^2) / d with r = 2 - 2/d (1 without centring), and |n_i| |n|_1 - 2 n_i^2 <= (sqrt(d) - 1) |n|^2 / 2
+    (set |n_i| = |n| cos w, |n|_1 <= |n| (cos w + sqrt(d - 1) sin w)). Of (1 - t)(r + h t)^2, h = (sqrt(d) - 1) / 2, the derivative vanishes at
+    t = (2h - r) / (3h): the maximum is 4 (r + h)^3 / (27 h) if that is positive, else r^2. sqrt(d) is taken above its value by less than 2^-200.
+    """
+    eps, d = Fraction(float(node.attrs["eps"])), math.prod(shape[len(shape) - int(node.attrs["dims"]) :])
+    if not eps > 0:
+        raise fields.refuse("a LayerNorm with eps <= 0 has no finite constant", node.name, float(eps), "eps > 0")
+    if node.attrs["center"] and d == 1:
+        return Fraction(0)
+    weight = node.float64("weight")
+    scale = (Fraction(1) if weight is None else max(Fraction(float(w)) ** 2 for w in weight.ravel())) / eps
+    if norm == "l2":
+        return scale
+    root = math.isqrt(d << 400)
+    h = (Fraction(root + (root * root != d << 400), 1 << 200) - 1) / 2
+    r = 2 - Fraction(2, d) if node.attrs["center"] else Fraction(1)
+    return scale * (4 * (r + h) ** 3 / (27 * h) if 2 * h > r else r * r)
+
+
 _UNARY = {
     "activation": _activation, "softmax": _softmax, "log_softmax": _log_softmax, "scale": _scale, "divide": _scale, "batch_norm": _batch_norm,
     "expand": _expand, "upsample": _upsample, "gather": _gather, "pad": _pad, "max_pool": _max_pool, "reduce": _reduce,
+    "layer_norm": _layer_norm,
 }  # fmt: skip

@@ -56,6 +56,8 @@ def terms(node: Node, shapes: Shapes, norm: str) -> Terms:
         return [mul_up(gamma(count + 2), power if node.attrs["kind"] == "sum" else div_up(power, float(count)))], TINY
     if op in ("softmax", "log_softmax", "logsumexp"):
         return _soft(op, shapes[0][node.attrs["axis"]], math.prod(shapes[0]), norm)
+    if op == "layer_norm":
+        return _layer_norm(node, norm)
     raise fields.refuse("the checker does not evaluate this operator", node.name, op)
 
 
@@ -93,6 +95,30 @@ def _batch_norm(node: Node, norm: str) -> Terms:
     shift = up(size * np.abs(np.asarray(mean))) + (0.0 if bias is None else np.abs(bias))
     whole = np.broadcast_to(shift.reshape((-1,) + (1,) * (len(node.shape) - 1)), node.shape)
     return [mul_up(gamma(10), float(size.max()))], add_up(mul_up(gamma(10), norm_up(whole, norm)), TINY)
+
+
+def _layer_norm(node: Node, norm: str) -> Terms:
+    """Groups of d entries: c = x - mean, s = sqrt(mean c^2 + eps), out = (c / s) weight + bias; g = max |weight|.
+
+    The mean meets d roundings and two of 1/d: off by gamma_(d+2) mean |x|, and the difference by u |x - mean|; in p-norm over a group, where
+    |(1, .., 1)|_p mean |x| <= |x|_p and |x - mean|_p <= 2 |x|_p, together e <= gamma_(d+5) |x|_p (0 without centring). The map c -> c / s, s >= sqrt(eps),
+    stretches e by at most 1 / sqrt(eps) in l2 and, its Jacobian (I - n n'/d) / s having rows with sum at most 1 + |n_i| |n|_1 / d <= 1 + sqrt(d), by
+    (1 + sqrt(d)) / sqrt(eps) in linf and l1. The rest are products of positive terms: d + 4 roundings under the root, the root, quotient, product and sum:
+    gamma_(d+12) of g |n|_p + |bias|_p, where |n|_2 <= sqrt(d) in a group; squares that underflow lose 2 eta against eps >= 2^-900, below which nothing is said.
+    Squares that overflow give n = 0: wrong by |n|_2 <= sqrt(d) where some |x_i| >= 2^509 / sqrt(d): g d 2^-300 |x| is more. A sum that overflows has
+    d |x|_inf >= 2^1023: d 2^-120 |x| >= 2^900 is the mark of an overflow.
+    """
+    d, eps = math.prod(node.shape[len(node.shape) - node.attrs["dims"] :]), float(node.attrs["eps"])
+    if not eps >= 2.0**-900:
+        return [math.inf], math.inf
+    weight, bias = node.float64("weight"), node.float64("bias")
+    gain, root = 1.0 if weight is None else float(np.abs(weight).max()), sqrt_up(float(d))
+    slope = mul_up(gain, mul_up(sqrt_up(div_up(1.0, eps)), 1.0 if norm == "l2" else add_up(1.0, root)))
+    relative = mul_up(gamma(d + 5), slope) if node.attrs["center"] else 0.0
+    relative = add_up(relative, add_up(mul_up(mul_up(gain, float(d)), 2.0**-300), d * 2.0**-120))
+    size = {"l2": ones(math.prod(node.shape), "l2"), "l1": float(math.prod(node.shape)), "linf": root}[norm]
+    shift = 0.0 if bias is None else norm_up(np.broadcast_to(bias, node.shape), norm)
+    return [relative], add_up(mul_up(gamma(d + 12), add_up(mul_up(gain, size), shift)), mul_up(TINY, add_up(1.0, slope)))
 
 
 def _soft(op: str, k: int, size: int, norm: str) -> Terms:

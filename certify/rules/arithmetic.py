@@ -40,5 +40,5 @@ def product(node: Node, in_shapes: list[tuple[int, ...]], norm: str, effort: str
         where=node.source or node.name,
         found=f"{node.op} of shapes {' and '.join(map(str, in_shapes))}",
         expected="a product with a constant (op scale or dense), or an operator with bounded slope",
-        hint="multiply by a constant or a parameter instead, bound one factor and use a rule of your own, or ask for a region once region methods exist",
+        hint="multiply by a constant or a parameter instead, or ask for a region: certify.constants.local.local_constant(graph, Ball(center, radius))",
     )

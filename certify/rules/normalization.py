@@ -1,12 +1,21 @@
-"""Softmax and its relatives."""
+"""Softmax and its relatives, layer normalisation."""
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
+import numpy as np
+
 from ..core.graph import Node
-from ..core.rounding import U, gamma, mul_up, sqrt_up
+from ..core.rounding import TINY, U, add_up, fraction_up, gamma, ldexp_up, mul_up, norm_up, sqrt_up
+from ..core.values import require_values
 from .base import Local, ones_norm, rule, size_of
 
 CITE = "Gao, Pavel: On the properties of the softmax function, arXiv:1704.00805 (2017); the constant 1/2 is proved in certify.rules.normalization"
+
+LAYER_NORM = "Ba, Kiros, Hinton: Layer normalization, arXiv:1607.06450 (2016), the formula; its constants are proved in certify.rules.normalization"
+_LEAST_EPS = 2.0**-900  # below, squares that underflow may matter and the rounding error is taken as unknown
 
 
 def _groups(node: Node, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -50,3 +59,51 @@ def logsumexp(node: Node, in_shapes: list[tuple[int, ...]], norm: str, effort: s
     """
     k, groups = _groups(node, in_shapes[0])
     return Local((1.0,), "sum", "logsumexp", "gradient is a probability vector", (2 * U,), mul_up(gamma(40 + 4 * k), ones_norm(groups, norm)), cite=(CITE,))
+
+
+@rule("layer_norm", cite=LAYER_NORM)
+def layer_norm(node: Node, in_shapes: list[tuple[int, ...]], norm: str, effort: str) -> Local:
+    """max |g| / sqrt(eps) in l2; times the root of `_peak` in linf and l1; 0 for a centred group of one entry.
+
+    Proof, for one group of d entries (groups are blocks: their largest constant). y = g n + b, n = c / s, s^2 = |c|^2 / d + eps, c = P x with
+    P = I - 11'/d (I without centring). Since Pc = c, dn/dx = M / s with M = P - n n'/d, and 0 <= n n'/d <= t P for t = |n|^2 / d < 1, so
+    0 <= M <= P and |M|_2 <= 1. s >= sqrt(eps), and 1/s = sqrt(1 - t) / sqrt(eps), because s^2 (1 - t) = eps.
+    linf: M_ii >= 0, so the sum of row i is at most P_ii + sum over j != i of |P_ij| + (|n_i| |n|_1 - 2 n_i^2) / d <= a + t b with a = 2 (1 - 1/d)
+    (1 without centring) and b = (sqrt(d) - 1) / 2: for |n| = 1 and n_i = cos w, |n|_1 <= cos w + sqrt(d - 1) sin w, and sqrt(d - 1) cos w sin w - cos^2 w
+    = (sqrt(d - 1) sin 2w - cos 2w - 1) / 2. So |dn/dx|_inf <= max over t in [0, 1) of sqrt(1 - t) (a + t b) / sqrt(eps). M is symmetric: l1 is the same.
+
+    Float error. The computed c is off by e, |e|_p <= gamma_(d+3) |x|_p + TINY: the mean of x by gamma_d mean |x| (|1|_p mean |x| <= |x|_p), the
+    difference by u (|c| + the error of the mean), |c|_p <= 2 |x|_p; no centring, no error. c -> c / s is the map without centring, so
+    this moves n by K |e|_p, K its constant. From the computed c on every term of s^2 is positive: root, quotient, product and sum are
+    within gamma_(d+9) (|g n|_p + |b|_p), |n|_2 < sqrt(d) in each group. Underflow: d squares lose d eta, against eps >= 2^-900.
+    Overflow of |c|^2 gives n = 0, off by |n|_2 <= sqrt(d): then |x|_inf >= 2^509 / sqrt(d) and the term d max |g| 2^-300 |x| pays. Overflow of the sum
+    of x: then d |x|_inf >= 2^1023 and d 2^-120 |x| >= 2^900, which no walker takes for a bound.
+    """
+    require_values(node, in_shapes)
+    eps, d, center = float(node.attrs["eps"]), size_of(node.shape[-node.attrs["dims"] :]), bool(node.attrs["center"])
+    weight, bias = node.float64("weight"), node.float64("bias")
+    gain = 1.0 if weight is None else float(np.abs(weight).max())
+    inverse = sqrt_up(fraction_up(1 / Fraction(eps)))
+    constant = 0.0 if center and d == 1 else sqrt_up(fraction_up(_peak(d, center, norm) * Fraction(gain) ** 2 / Fraction(eps)))
+    carried = mul_up(mul_up(gamma(d + 3), gain), mul_up(sqrt_up(fraction_up(_peak(d, False, norm))), inverse)) if center and gain else 0.0
+    relative = add_up(carried, add_up(ldexp_up(mul_up(float(d), gain), -300), ldexp_up(float(d), -120)))
+    total = {"l2": sqrt_up(float(size_of(node.shape))), "l1": float(size_of(node.shape)), "linf": sqrt_up(float(d))}[norm]
+    shift = 0.0 if bias is None else norm_up(np.broadcast_to(bias, node.shape), norm)
+    absolute = add_up(mul_up(gamma(d + 10), add_up(mul_up(gain, total), shift)), mul_up(TINY, add_up(1.0, mul_up(gain, inverse))))
+    if not eps >= _LEAST_EPS:
+        relative = absolute = math.inf
+    name = "layer norm" if center else "RMS norm"
+    method = "largest gain over sqrt(eps)" if norm == "l2" else "largest row sum over sqrt(eps)"
+    return Local((constant,), "sum", name, method, (relative,), absolute, evidence={"entries": d}, hypotheses=("eps > 0",), cite=(LAYER_NORM,))
+
+
+def _peak(d: int, center: bool, norm: str) -> Fraction:
+    """Upper end of the square of max over t in [0, 1) of sqrt(1 - t) (a + b t); 1 in l2.
+
+    Where 2b > a the maximum stands at t = (2b - a) / 3b and is (4 (a + b)^3 / 27 b)^(1/2), which grows with b; else at t = 0 and is a.
+    """
+    if norm == "l2":
+        return Fraction(1)
+    a = 2 * (1 - Fraction(1, d)) if center else Fraction(1)
+    b = (Fraction(math.isqrt(d)) if math.isqrt(d) ** 2 == d else Fraction(sqrt_up(float(d)))) / 2 - Fraction(1, 2)
+    return Fraction(4 * (a + b) ** 3, 27 * b) if 2 * b > a else a**2

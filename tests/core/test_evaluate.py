@@ -263,4 +263,4 @@ def test_overflow_is_visible():
 
 
 def test_all_vocabulary_strategies_are_used():
-    assert VOCABULARY - set(NODES) == {"input", "multiply", "matmul"}
+    assert VOCABULARY - set(NODES) == {"input", "multiply", "matmul", "attention"}

@@ -53,6 +53,8 @@ LEGAL = {
     "log_softmax": ([(2, 3)], {"axis": 0}, {}, (2, 3)),
     "logsumexp": ([(2, 3)], {"axis": 0}, {}, (3,)),
     "upsample": ([(2, 3, 4)], {"factors": (2, 1)}, {}, (2, 6, 4)),
+    "layer_norm": ([(2, 3, 4)], {"dims": 2, "eps": 1e-5, "center": True}, {"weight": (3, 4), "bias": (3, 4)}, (2, 3, 4)),
+    "attention": ([(2, 5, 3), (2, 4, 3), (2, 4, 6)], {"scale": 0.5, "causal": False}, {}, (2, 5, 6)),
 }
 
 

@@ -37,21 +37,41 @@ class Inner(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    def __init__(self):
+    def __init__(self, call=lambda m, x: m(x, x, x)[0], batch_first=True, **settings):
         super().__init__()
-        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.attention, self.call = nn.MultiheadAttention(4, 2, batch_first=batch_first, **settings), call
 
     def forward(self, x):
-        return self.attention(x, x, x)[0]
+        return self.call(self.attention, x)
+
+
+class OtherNorm(nn.LayerNorm):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+def encoder_layer(**parts):
+    layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    for name, part in parts.items():
+        setattr(layer, name, part)
+    return layer
 
 
 MODULES = {
-    "layer_norm": (Inner(nn.LayerNorm(4)), (4,), ("layer_norm", "block.inner", "eps")),
-    "group_norm": (Inner(nn.GroupNorm(2, 4)), (4,), ("group_norm", "block.inner")),
-    "instance_norm": (nn.Sequential(nn.InstanceNorm2d(2)), (2, 4, 4), ("InstanceNorm2d", "0 (")),
-    "rms_norm": (Inner(nn.RMSNorm(4)), (4,), ("rms_norm", "block.inner")),
-    "attention": (SelfAttention(), (3, 4), ("no finite global Lipschitz constant", "attention (MultiheadAttention)")),
-    "transformer": (nn.Sequential(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)), (3, 4), ("no finite global Lipschitz constant", "TransformerEncoderLayer")),
+    "layer_norm_eps_zero": (Inner(nn.LayerNorm(4, eps=0.0)), (4,), ("layer_norm", "block.inner", "eps <= 0", "no finite constant")),
+    "rms_norm_eps_zero": (Inner(nn.RMSNorm(4, eps=0.0)), (4,), ("rms_norm", "block.inner", "eps <= 0")),
+    "rms_norm_eps_of_the_dtype": (Functional(lambda m, x: F.rms_norm(m.fc(x), (4,)), fc=nn.Linear(4, 4)), (4,), ("rms_norm", "eps", "dtype")),
+    "layer_norm_over_the_batch": (Functional(lambda m, x: F.layer_norm(x, x.shape)), (4,), ("layer_norm", "batch axis")),
+    "instance_norm_without_channels": (nn.Sequential(nn.InstanceNorm1d(3)), (5,), ("instance_norm", "batch axis")),
+    "local_response_norm": (nn.Sequential(nn.LocalResponseNorm(2)), (4, 3), ()),
+    "attention_sequence_first": (SelfAttention(batch_first=False), (3, 4), ("attention (MultiheadAttention)", "batch_first=False")),
+    "attention_appended_keys": (SelfAttention(add_bias_kv=True), (3, 4), ("add_bias_kv", "attention (MultiheadAttention)")),
+    "attention_weights": (SelfAttention(lambda m, x: 2 * m(x, x, x)[1]), (3, 4), ("weights of an attention",)),
+    "attention_float_mask": (SelfAttention(lambda m, x: m(x, x, x, attn_mask=torch.full((3, 3), 0.5))[0]), (3, 4), ("added to the logits",)),
+    "attention_odd_mask": (SelfAttention(lambda m, x: m(x, x, x, attn_mask=torch.eye(3).bool())[0]), (3, 4), ("neither empty nor causal",)),
+    "transformer_decoder": (nn.TransformerDecoderLayer(4, 2, 8, batch_first=True), (3, 4), ("no finite global Lipschitz constant", "TransformerDecoderLayer")),
+    "encoder_with_another_norm": (encoder_layer(norm1=OtherNorm(4)), (3, 4), ("parts of one's own",)),
+    "encoder_with_another_activation": (encoder_layer(activation=torch.sigmoid), (3, 4), ("neither relu nor gelu", "sigmoid")),
     "lstm": (Functional(lambda m, x: m.cell(x)[0], cell=nn.LSTM(4, 3, batch_first=True)), (2, 4), ("recurrent", "cell (LSTM)")),
     "gru_cell": (Functional(lambda m, x: m.cell(x), cell=nn.GRUCell(4, 3)), (4,), ("recurrent", "cell (GRUCell)")),
     "embedding": (nn.Sequential(nn.Embedding(10, 3)), (4,), ("Embedding", "integers")),
@@ -81,7 +101,12 @@ def _power_in_place(x):
 
 
 FUNCTIONS = {
-    "scaled_dot_product_attention": (lambda m, x: F.scaled_dot_product_attention(x, x, x), "no finite global Lipschitz constant"),
+    "attention_with_logits_of_its_own": (lambda m, x: F.scaled_dot_product_attention(x, x, x, attn_mask=x @ x.mT), "mask that depends on the input"),
+    "attention_with_shared_keys": (lambda m, x: F.scaled_dot_product_attention(x[:, None].repeat(1, 2, 1, 1), x[:, None], x[:, None], enable_gqa=True), "enable_gqa"),
+    "attention_mask_per_head": (
+        lambda m, x: F.scaled_dot_product_attention(x, x, x, attn_mask=torch.ones(1, 4, 4).bool().expand(x.shape[0], 4, 4)),
+        "per sample",
+    ),
     "exp": (lambda m, x: x.exp(), "no finite global"),
     "division": (lambda m, x: 1 / (x.abs() + 1), "no finite global"),
     "division_by_activation": (lambda m, x: x / x.sigmoid(), "no finite global"),
@@ -178,6 +203,7 @@ TRAINING = {
     "rrelu": (lambda: nn.Sequential(nn.RReLU()), "0 (RReLU)"),
     "spectral_norm": (lambda: nn.Sequential(parametrizations.spectral_norm(nn.Linear(4, 4))), "spectral_norm in training"),
     "old_spectral_norm": (lambda: nn.Sequential(nn.utils.spectral_norm(nn.Linear(4, 4))), "spectral_norm in training"),
+    "attention": (lambda: SelfAttention(lambda m, x: m(x[:, None], x[:, None], x[:, None])[0][:, 0], dropout=0.3), "dropout of attention weights"),
     "functional_dropout": (lambda: Functional(lambda m, x: F.dropout(x, 0.3, m.training)), "dropout"),
     "functional_batch_norm": (lambda: Functional(lambda m, x: F.batch_norm(x, m.mean, m.var, training=m.training), mean=torch.zeros(4), var=torch.ones(4)), "BatchNorm"),
 }

@@ -540,6 +540,64 @@ def test_dropout_is_the_identity(folder, opset):
     agree(folder, [node("Dropout", ["x"], ["t", "mask"]), node("Neg", ["t"])], (3,), opset=opset, truth=lambda v: -v)
 
 
+@given(st.data())
+def test_layer_normalization(folder, data):
+    d = data.draw
+    shape, kind, opset = tuple(d(st.lists(sizes, min_size=1, max_size=3))), d(kinds), d(st.sampled_from([17, 20, 22]))
+    rank = len(shape) + (kind != "none")
+    axis = d(st.integers(-len(shape), -1)) if d(st.booleans()) else d(st.integers(rank - len(shape), rank - 1))
+    tail = shape[len(shape) - (rank - axis % rank) :]
+    narrow = tail if d(st.booleans()) else tail[-1:]
+    constants = {"s": weights(*narrow), "b": weights(*tail, seed=1)}
+    eps = d(st.sampled_from([1e-5, 1e-2]))
+    layer = node("LayerNormalization", ["x", "s", "b"][: 2 + d(st.booleans())], axis=axis, epsilon=eps)
+    graph = agree(folder, layer, shape, constants, kind=kind, opset=opset, atol=1e-5)
+    assert graph[graph.output].op in ("layer_norm", "reshape")
+
+
+@given(st.data())
+def test_instance_and_group_normalization(folder, data):
+    torch = pytest.importorskip("torch")
+    d = data.draw
+    groups, per = d(st.integers(1, 3)), d(st.integers(1, 2))
+    channels, spatial = groups * per, (2, *d(st.lists(sizes, max_size=1)))  # torch wants more than one value in a group
+    kind, wide = d(batched), d(st.booleans())
+    count = channels if wide else groups
+    scale, bias = weights(count), weights(count, seed=1)
+    layer = node("GroupNormalization", ["x", "s", "b"], num_groups=groups, epsilon=1e-3)
+
+    def run(x):
+        full = [torch.tensor(np.repeat(a, channels // count)) for a in (scale, bias)]
+        return torch.nn.functional.group_norm(torch.tensor(x), groups, *full, eps=float(np.float32(1e-3))).numpy()
+
+    agree(folder, layer, (channels, *spatial), {"s": scale, "b": bias}, kind=kind, opset=21 if wide else 18, truth=run)
+    instance = node("InstanceNormalization", ["x", "s", "b"], epsilon=1e-3)
+    constants = {"s": weights(channels), "b": weights(channels, seed=1)}
+
+    def alone(x):
+        return torch.nn.functional.group_norm(torch.tensor(x), channels, *map(torch.tensor, constants.values()), eps=float(np.float32(1e-3))).numpy()
+
+    agree(folder, instance, (channels, *spatial), constants, kind=kind, truth=alone)
+
+
+BAD_NORMS = {
+    "epsilon zero": (node("LayerNormalization", ["x", "s"], epsilon=0.0), {"s": np.ones(4)}, 17, "epsilon <= 0"),
+    "mean used": (node("LayerNormalization", ["x", "s"], ["z", "y"]), {"s": np.ones(4)}, 17, "mean or deviation"),
+    "a scale of another size": (node("LayerNormalization", ["x", "s"]), {"s": np.ones(3)}, 17, "broadcast"),
+    "the batch": (node("LayerNormalization", ["x", "s"], axis=0), {"s": np.ones(4)}, 17, "across the batch axis"),
+    "groups": (node("GroupNormalization", ["x", "s", "s"], num_groups=2), {"s": np.ones(3)}, 21, "divide"),
+    "no groups": (node("GroupNormalization", ["x", "s", "s"]), {"s": np.ones(3)}, 21, "divide"),
+    "an instance norm of another size": (node("InstanceNormalization", ["x", "s", "s"]), {"s": np.ones(2)}, 13, "wrong shape"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_NORMS)
+def test_normalizations_that_are_refused(folder, name):
+    layer, constants, opset, match = BAD_NORMS[name]
+    with pytest.raises((InputError, UnsupportedLayerError), match=match):
+        load_onnx(save(model([layer], (None, 3, 4), constants, opset=opset), folder), batch=True)
+
+
 def test_every_operator_of_the_table_is_tested_here():
     from pathlib import Path
 

@@ -6,7 +6,7 @@ random running statistics, in float32 unless its name says otherwise. `TRACED` l
 
 from __future__ import annotations
 
-from strategies import zoo_networks, zoo_weights  # noqa: F401  (they fill the zoo)
+from strategies import zoo_attention, zoo_networks, zoo_weights  # noqa: F401  (they fill the zoo)
 from strategies.zoo import ZOO, Case, Functional, build, model, randomize
 from strategies.zoo_functions import ACTIVATIONS, NOT_SORTS, SORTS
 from strategies.zoo_networks import BasicBlock, ResNet

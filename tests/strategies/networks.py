@@ -288,6 +288,16 @@ def _softmax(m, x, op):
     return m.add(op, [x], {"axis": int(m.rng.integers(len(shape)))})
 
 
+@node("layer_norm")
+def _layer_norm(m, x, op):
+    shape = m.shape(x)
+    if not shape:
+        return None
+    dims = int(m.rng.integers(1, len(shape) + 1))
+    attrs = {"dims": dims, "eps": m.pick([1e-5, 1e-2, 1.0]), "center": bool(m.rng.random() < 0.7)}
+    return m.add(op, [x], attrs, {"weight": m.maybe(*shape[-dims:]), "bias": m.maybe(*shape[-dims:])})
+
+
 @node("upsample")
 def _upsample(m, x, op):
     shape = m.shape(x)

@@ -221,6 +221,31 @@ def _upsample(node, x):
     return x
 
 
+def _layer_norm(node, x):
+    a, count = node.attrs, int(np.prod(x.shape[x.ndim - node.attrs["dims"] :]))
+    out = zeros(x.shape).reshape(-1, count)
+    for row, result in zip(x.reshape(-1, count), out):
+        mean = _total(row) / count if a["center"] else mpf(0)
+        root = mpmath.sqrt(_total([(v - mean) ** 2 for v in row]) / count + mpf(float(a["eps"])))
+        for i, v in enumerate(row):
+            result[i] = (v - mean) / root
+    out = out.reshape(x.shape)
+    out = out * to_exact(node.arrays["weight"]) if "weight" in node.arrays else out
+    return out + to_exact(node.arrays["bias"]) if "bias" in node.arrays else out
+
+
+def _attention(node, q, k, v):
+    out = zeros(node.shape)
+    for lead in np.ndindex(*q.shape[:-2]):
+        for i, query in enumerate(q[lead]):
+            stop = min(i + 1, len(k[lead])) if node.attrs["causal"] else len(k[lead])
+            logits = [mpf(float(node.attrs["scale"])) * _total(query * key) for key in k[lead][:stop]]
+            top = _lse(logits)
+            for weight, value in zip((mpmath.exp(z - top) for z in logits), v[lead]):
+                out[(*lead, i)] = out[(*lead, i)] + weight * value
+    return out
+
+
 OPS = {
     "constant": lambda node: to_exact(node.arrays["value"]),
     "dense": _dense,
@@ -250,6 +275,8 @@ OPS = {
     "log_softmax": _along_axis(lambda row: [v - _lse(row) for v in row]),
     "logsumexp": _along_axis(_lse),
     "upsample": _upsample,
+    "layer_norm": _layer_norm,
+    "attention": _attention,
 }
 
 

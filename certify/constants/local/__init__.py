@@ -8,22 +8,19 @@ Source: methods/network_lipschitz.md section 8; Clarke, Optimization and Nonsmoo
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
-
 import numpy as np
 
-from ...core.errors import InputError, UnsupportedLayerError
 from ...core.evaluate import require_batch
 from ...core.graph import Graph
 from ...core.interval import Interval
 from ...core.regions import Ball, Box, require_norm
-from ...core.rounding import TINY, add_up, down, gamma, mul_up, norm_up, sqrt_up, up
-from .plan import plan_of
+from ...core.rounding import TINY, add_up, gamma, mul_up, norm_up, sqrt_up, up
+from .facts import facts_of
+from .plan import plan_of, region_ends
+from .region_walk import region_product
 from .rows import ends
 
-__all__ = ["column_constants", "enclose", "enclose_points", "global_constant", "jacobian_bound", "local_constant", "slopes_and_values"]
-
-_GLOBAL: WeakKeyDictionary[Graph, dict[str, float]] = WeakKeyDictionary()
+__all__ = ["column_constants", "enclose", "enclose_points", "global_constant", "jacobian_bound", "local_constant", "region_product", "slopes_and_values"]
 
 
 def jacobian_bound(graph: Graph, region: Box | Ball) -> Interval:
@@ -47,7 +44,7 @@ def jacobian_bound(graph: Graph, region: Box | Ball) -> Interval:
     >>> jacobian_bound(square, Box([1.0], [2.0])).contains(np.array([[2.0]])), jacobian_bound(square, Box([1.0], [2.0])).contains(np.array([[1.9]]))
     (True, False)
     """
-    return slopes_and_values(graph, *(e[None] for e in _ends(graph, region)))[1][0]
+    return slopes_and_values(graph, *(e[None] for e in region_ends(graph, region)))[1][0]
 
 
 def enclose(graph: Graph, region: Box | Ball) -> Interval:
@@ -61,7 +58,7 @@ def enclose(graph: Graph, region: Box | Ball) -> Interval:
     >>> enclose(b.build(b.add("activation", [x], {"kind": "abs"})), Box([-1.0], [2.0])).contains(np.array([0.0]))
     True
     """
-    lower, upper = _ends(graph, region)
+    lower, upper = region_ends(graph, region)
     rows = plan_of(graph).run(lower[None], upper[None], slopes=False)
     return Interval(*ends(rows.mid[0, 0], rows.rad[0, 0]))
 
@@ -96,7 +93,8 @@ def local_constant(graph: Graph, region: Box | Ball, norm: str = "l2") -> float:
     """L with |N(x) - N(y)|_p <= L |x - y|_p for all x, y in the region, p = `norm`, on flattened inputs and outputs.
 
     Guarantee: an upper end, rounded up, and never above the global product constant of `certify.lipschitz` for the same norm (effort "fast").
-    l1 and linf: the largest column and row sum of sup |J|. l2: the least of the norm of sup |J|, sqrt(l1 linf), and |mid J|_2 + |rad J|_2.
+    l1 and linf: the largest column and row sum of sup |J|. l2: the least of the norm of sup |J|, sqrt(l1 linf), and |mid J|_2 + |rad J|_2,
+    and the product rule with the constants of the layers on the region (`region_product`).
     Raises and cost as `jacobian_bound`; the global constant is computed once per graph.
 
     >>> from certify.core.graph import GraphBuilder
@@ -106,21 +104,13 @@ def local_constant(graph: Graph, region: Box | Ball, norm: str = "l2") -> float:
     2.0
     """
     require_norm(norm)
-    return min(_norm_of(jacobian_bound(graph, region), norm), global_constant(graph, norm))
+    best = min(_norm_of(jacobian_bound(graph, region), norm), global_constant(graph, norm))
+    return min(best, region_product(graph, region)) if norm == "l2" else best
 
 
 def global_constant(graph: Graph, norm: str) -> float:
     """The product constant on the whole space, or inf where there is none; computed once per graph and norm."""
-    known = _GLOBAL.setdefault(graph, {})
-    if norm not in known:
-        from ..product import walk  # loads the layer norms, which many callers do without
-
-        try:
-            steps = walk(graph, norm, "fast")
-            known[norm] = steps[-1].running if steps else 1.0
-        except UnsupportedLayerError:
-            known[norm] = np.inf
-    return known[norm]
+    return facts_of(graph, norm).constant
 
 
 def _norm_of(j: Interval, norm: str) -> float:
@@ -144,19 +134,3 @@ def _norm_of(j: Interval, norm: str) -> float:
 
 def _largest_sum(size: np.ndarray, axis: int) -> float:
     return add_up(mul_up(float(size.sum(axis=axis).max(initial=0.0)), 1.0 + 2 * gamma(size.shape[axis] + 4)), TINY) if size.any() else 0.0
-
-
-def _ends(graph: Graph, region: Box | Ball) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the region's box, in the shape of the graph's input."""
-    if isinstance(region, Ball):
-        lower, upper = down(np.asarray(region.center - region.radius)), up(np.asarray(region.center + region.radius))
-        if region.radius == 0:
-            lower = upper = np.asarray(region.center)
-    elif isinstance(region, Box):
-        lower, upper = region.lower, region.upper
-    else:
-        raise InputError("a region is a Box or a Ball", where="argument region", found=type(region).__name__)
-    shape = graph.input_shape
-    if lower.shape != shape and lower.shape != (int(np.prod(shape)),):
-        raise InputError("the region has another shape than the network's input", where="argument region", found=lower.shape, expected=shape)
-    return lower.reshape(shape), upper.reshape(shape)

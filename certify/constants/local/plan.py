@@ -7,12 +7,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ...core.errors import UnsupportedLayerError
+from ...core.errors import InputError, UnsupportedLayerError
 from ...core.graph import Graph
-from ...core.rounding import require_ieee
-from . import activations, products, selections  # noqa: F401  (they register their operators)
+from ...core.regions import Ball, Box
+from ...core.rounding import down, require_ieee, up
+from . import activations, attention, normalization, products, selections  # noqa: F401  (they register their operators)
 from .linear import Prepared
-from .rows import RULES, Rows, clean, middle
+from .rows import RULES, Rows, clean, ends, middle
 
 _PLANS: WeakKeyDictionary[Graph, Plan] = WeakKeyDictionary()
 _CHUNK = 1 << 17  # entries of the largest tensor of a chunk of boxes: 1 MiB
@@ -54,7 +55,13 @@ class Plan:
         parts = [self._run(lower[i : i + step], upper[i : i + step], slopes) for i in range(0, len(lower), step)]
         return Rows(np.concatenate([p.mid for p in parts]), np.concatenate([p.rad for p in parts]))
 
-    def _run(self, lower: np.ndarray, upper: np.ndarray, slopes: bool) -> Rows:
+    def boxes(self, lower: np.ndarray, upper: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Ends of every tensor over boxes, each (boxes, *shape), by node name."""
+        kept: dict[str, Rows] = {}
+        self._run(lower, upper, False, kept)
+        return {name: ends(x.mid[:, 0], x.rad[:, 0]) for name, x in kept.items()}
+
+    def _run(self, lower: np.ndarray, upper: np.ndarray, slopes: bool, kept: dict[str, Rows] | None = None) -> Rows:
         values: dict[str, Rows] = {}
         rows = 1 + self.size if slopes else 1
         with np.errstate(all="ignore"):
@@ -68,6 +75,8 @@ class Plan:
                     mid = np.zeros((len(lower), rows, *node.shape))
                     mid[:, 0] = operand.arrays["value"]
                     values[node.name] = Rows(mid, np.zeros(mid.shape))
+                if kept is not None:
+                    kept[node.name] = values[node.name]
                 for name in dead:
                     del values[name]
         return values[self.output]
@@ -78,3 +87,19 @@ class Plan:
             return clean(mid[:, None], rad[:, None])
         eye = np.broadcast_to(np.eye(self.size).reshape(self.size, *self.shape), (len(lower), self.size, *self.shape))
         return clean(np.concatenate([mid[:, None], eye], axis=1), np.concatenate([rad[:, None], np.zeros(eye.shape)], axis=1))
+
+
+def region_ends(graph: Graph, region: Box | Ball) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the region's box, in the shape of the graph's input."""
+    if isinstance(region, Ball):
+        lower, upper = down(np.asarray(region.center - region.radius)), up(np.asarray(region.center + region.radius))
+        if region.radius == 0:
+            lower = upper = np.asarray(region.center)
+    elif isinstance(region, Box):
+        lower, upper = region.lower, region.upper
+    else:
+        raise InputError("a region is a Box or a Ball", where="argument region", found=type(region).__name__)
+    shape = graph.input_shape
+    if lower.shape != shape and lower.shape != (int(np.prod(shape)),):
+        raise InputError("the region has another shape than the network's input", where="argument region", found=lower.shape, expected=shape)
+    return lower.reshape(shape), upper.reshape(shape)

@@ -51,24 +51,26 @@ def _interval(x: Rows) -> Interval:
 
 @rule("softmax", "log_softmax", "logsumexp")
 def softmax(op: Prepared, x: Rows) -> Rows:
+    """Along an axis, which is brought to the end."""
+    y = softmax_last(op.node.op, Rows(np.moveaxis(x.mid, op.axis + 1, -1), np.moveaxis(x.rad, op.axis + 1, -1)))
+    if op.node.op == "logsumexp":
+        return y
+    return Rows(np.moveaxis(y.mid, -1, op.axis + 1), np.moveaxis(y.rad, -1, op.axis + 1))
+
+
+def softmax_last(kind: str, last: Rows) -> Rows:
     """By the probabilities p over the box: J of softmax is diag(p) - pp', of log_softmax I - 1p', of logsumexp p'; values are monotone in each entry."""
-    last = Rows(np.moveaxis(x.mid, op.axis + 1, -1), np.moveaxis(x.rad, op.axis + 1, -1))
     lower, upper = ends(last.mid[:, 0], last.rad[:, 0])
     known = np.isfinite(lower).all() and np.isfinite(upper).all() and float(np.abs(lower).max() + np.abs(upper).max()) < 1e300
     p, log, total = (*_probabilities(lower, upper), _log_sum(lower, upper)) if known else _nothing(lower)
-    kind = op.node.op
     value = {"softmax": p, "log_softmax": log, "logsumexp": total}[kind]
-    mid, rad = middle(value.lower, value.upper)
-    if x.mid.shape[1] > 1:
+    mid, rad = (e[:, None] for e in middle(value.lower, value.upper))
+    if last.mid.shape[1] > 1:
         matrix = _matrix(kind, p)
         steps = bilinear(Rows(last.mid[:, 1:, ..., None, :], last.rad[:, 1:, ..., None, :]), Rows(matrix.mid[:, None], matrix.rad[:, None]))
         moved = (steps.mid[..., 0, 0], steps.rad[..., 0, 0]) if kind == "logsumexp" else (steps.mid[..., 0, :], steps.rad[..., 0, :])
-        mid, rad = np.concatenate([mid[:, None], moved[0]], axis=1), np.concatenate([rad[:, None], moved[1]], axis=1)
-    else:
-        mid, rad = mid[:, None], rad[:, None]
-    if kind == "logsumexp":
-        return clean(mid, rad)
-    return clean(np.moveaxis(mid, -1, op.axis + 1), np.moveaxis(rad, -1, op.axis + 1))
+        mid, rad = np.concatenate([mid, moved[0]], axis=1), np.concatenate([rad, moved[1]], axis=1)
+    return clean(mid, rad)
 
 
 def _probabilities(lower: np.ndarray, upper: np.ndarray) -> tuple[Interval, Interval]:
