@@ -40,6 +40,7 @@ __all__ = [
     "norm_down",
     "norm_up",
     "norms_up",
+    "exact_difference",
     "product_radius",
     "require_ieee",
     "sqrt_down",
@@ -182,6 +183,22 @@ def norm_down(array: ArrayLike, norm: str) -> float:
     """
     _known(norm)
     return float(_row_norms(exact_float64(array).reshape(1, -1), norm, False)[0])
+
+
+def exact_difference(a: ArrayLike, b: ArrayLike) -> np.ndarray:
+    """Where fl(a - b) = a - b exactly, entrywise. False where that is not known (overflow, NaN).
+
+    Proof: Knuth's TwoSum of x = a, y = -b: the computed error (x - xx) + (y - yy) is the exact x + y - fl(x + y) without overflow, sums having no
+    underflow error (Knuth, The Art of Computer Programming 2, 4.2.2, Theorem B).
+
+    >>> exact_difference([1.0, 1.0], [0.5, 2.0**-60]).tolist()
+    [True, False]
+    """
+    x, y = np.asarray(a, dtype=np.float64), -np.asarray(b, dtype=np.float64)
+    with np.errstate(all="ignore"):
+        s = x + y
+        yy = s - x
+        return ((x - (s - yy)) + (y - yy) == 0.0) & np.isfinite(s)
 
 
 def product_radius(abs_a: np.ndarray, abs_b: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Semidefinite bounds on Lipschitz constants: the network as a chain, metrics carried along it, search, and proof."""
