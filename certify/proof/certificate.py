@@ -7,7 +7,8 @@ checker: `proof.check` re-derives every number from the model and the arrays.
     {"format", "kind": "radius" | "lipschitz", "claim": {"text", "not_proved", "arithmetic": "real", "norm"},
      "graph": {"digest", "input_shape", "output"}, "assumptions": [...], "versions": {...}, "created": iso time,
      "constants": {"upper", "lower", "method", "steps": [`step`, ...]},
-     radius only: "head": {"kind", "logits", "node", "backbone", "stripped"}, "methods": ["global", "pairwise"],
+     optional: "proofs": [semidefinite evidence, `proof.evidence`], about the output, or the logits of a radius certificate,
+     radius only: "head": {"kind", "logits", "node", "backbone", "stripped"}, "methods": some of METHODS,
      "digests": {array: sha256}}
 
 Steps are about `core.fold.fold_affine(graph)`; the digest is that of the unfolded graph. Arrays of a radius certificate, n inputs:
@@ -32,10 +33,11 @@ from ..core.errors import CertificateError, InputError
 from ..core.graph import Graph
 from ..core.record import as_path, digest_array, read_record, write_record
 from ..core.regions import require_norm
+from .evidence import Evidence, inequality_proof, layers_proof, with_evidence
 
 FORMAT = "certify-certificate/1"
 KINDS = ("radius", "lipschitz")
-METHODS = ("global", "pairwise")
+METHODS = ("global", "pairwise", "sdp", "local", "curvature")
 IEEE = "IEEE 754 binary64 with gradual underflow: + - * / and square root are rounded to nearest"
 PRODUCTS = "a matrix product computes sums of the products of the entries, in any order, with or without fma"
 LIBM = "libm: exp, expm1, log1p, erf, sin and cos of numpy and scipy are within 4 ulp"
@@ -100,22 +102,24 @@ def head(kind: str, logits: str, node: str | None = None, backbone: float | None
 
 def lipschitz_document(
     graph: Graph, norm: str, steps: Sequence[Mapping], upper: float, lower: float = 0.0, *,
-    method: str = "product", witness: tuple[np.ndarray, np.ndarray] | None = None, created: str | None = None,
+    method: str = "product", witness: tuple[np.ndarray, np.ndarray] | None = None, created: str | None = None, proofs: Sequence[Evidence] = (),
 ) -> tuple[dict, dict[str, np.ndarray]]:  # fmt: skip
     """(document, arrays) for `write`: the constant of the whole network is at most `upper`.
 
     Args:
         graph: the user's graph, not folded. steps: made by `step`, of every node of `fold_affine(graph)` that the output depends on.
         lower, witness: the witnessed lower end and its pair (a, b) of shape input_shape; without a pair the checker proves no lower end.
+        proofs: made by `inequality_proof` and `layers_proof`, of the output tensor; `upper` may then be the least of their bounds and the steps'.
     """
     arrays = {} if witness is None else {"witness_a": np.array(witness[0], dtype=np.float64), "witness_b": np.array(witness[1], dtype=np.float64)}
-    return _document("lipschitz", graph, norm, steps, upper, lower, method, arrays, created), arrays
+    return _finished(_document("lipschitz", graph, norm, steps, upper, lower, method, created), arrays, proofs)
 
 
 def radius_document(
     graph: Graph, norm: str, steps: Sequence[Mapping], head: Mapping, *,
     inputs: np.ndarray, labels: np.ndarray, predictions: np.ndarray, radii: np.ndarray, method: np.ndarray, attacked: np.ndarray | None = None,
-    witnesses: np.ndarray | None = None, upper: float | None = None, lower: float = 0.0, methods: Sequence[str] = METHODS, created: str | None = None,
+    witnesses: np.ndarray | None = None, upper: float | None = None, lower: float = 0.0, methods: Sequence[str] = METHODS[:2], created: str | None = None,
+    proofs: Sequence[Evidence] = (), extra: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[dict, dict[str, np.ndarray]]:  # fmt: skip
     """(document, arrays) for `write`: certified radii of n inputs.
 
@@ -123,10 +127,12 @@ def radius_document(
         graph, steps: as in `lipschitz_document`; steps up to the logits suffice (more are allowed, and checked).
         head: made by `head`. method: (n,) index into `methods` of the bound that gave each radius, -1 where the radius is 0.
         attacked: (n,) upper ends found by an attack, inf where none was; None = no attack. witnesses: (n, *shape) its points.
-        upper: the running constant at the logits; None = that of the step named head["logits"].
+        upper: the constant of the logits; None = the least of the step named head["logits"] and the proofs of the whole tensor.
+        proofs: semidefinite evidence about the logits. extra: arrays of the methods that work per input, "local_..." and "curvature_...".
     """
     if upper is None:
         upper = next((float(s["running"]) for s in reversed(steps) if s["node"] == head["logits"]), float("nan"))
+        upper = min([upper, *(entry["bound"] for entry, _ in proofs if entry["bound"] is not None and entry.get("rows", "all") == "all")])
     given = np.asarray(inputs)
     n = len(given)
     arrays = {
@@ -136,17 +142,21 @@ def radius_document(
     }  # fmt: skip
     if witnesses is not None:
         arrays["witnesses"] = np.asarray(witnesses, dtype=np.float64)
-    document = _document("radius", graph, norm, steps, upper, lower, "product", arrays, created)
-    return {**document, "head": dict(head), "methods": list(methods)}, arrays
+    document = _document("radius", graph, norm, steps, upper, lower, "sdp" if proofs else "product", created)
+    return _finished({**document, "head": dict(head), "methods": list(methods)}, arrays, proofs, extra)
 
 
-def _document(kind: str, graph: Graph, norm: str, steps, upper: float, lower: float, method: str, arrays: Mapping[str, np.ndarray], created: str | None) -> dict[str, Any]:
+def _finished(document: dict, arrays: dict[str, np.ndarray], proofs: Sequence[Evidence], extra: Mapping[str, np.ndarray] | None = None) -> tuple[dict, dict[str, np.ndarray]]:
+    document, arrays = with_evidence(document, arrays, proofs, extra)
+    return {**document, "digests": {name: digest_array(a) for name, a in arrays.items()}}, arrays
+
+
+def _document(kind: str, graph: Graph, norm: str, steps, upper: float, lower: float, method: str, created: str | None) -> dict[str, Any]:
     require_norm(norm)
     return {
         "format": FORMAT, "kind": kind, "claim": claim(kind, norm), "graph": {"digest": graph.digest, "input_shape": list(graph.input_shape), "output": graph.output},
         "assumptions": assumptions(graph), "versions": versions(), "created": created or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "constants": {"upper": float(upper), "lower": float(lower), "method": method, "steps": [dict(s) for s in steps]},
-        "digests": {name: digest_array(a) for name, a in arrays.items()},
     }  # fmt: skip
 
 
@@ -190,3 +200,9 @@ def read(path, max_bytes: int | None = None) -> tuple[dict, dict[str, np.ndarray
     document, arrays = read_record(path, max_bytes)
     validate(document, arrays)
     return document, arrays
+
+
+__all__ = [
+    "EXACT_ACTIVATIONS", "FORMAT", "KINDS", "METHODS", "assumptions", "claim", "head", "inequality_proof", "layers_proof", "lipschitz_document", "radius_document",
+    "read", "step", "versions", "write",
+]  # fmt: skip

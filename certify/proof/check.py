@@ -21,6 +21,7 @@ from ..core.rounding import down, norm_down, norm_up, require_ieee, up
 from . import fields
 from .certificate import assumptions, read
 from .check_margins import check_radii
+from .check_sdp import Proved, check_proofs
 from .check_steps import Chain, CheckedStep, check_steps
 from .exact import covers
 from .forward import forward
@@ -80,10 +81,15 @@ def _check(graph: Graph, content: tuple[dict, dict[str, np.ndarray]]) -> CheckRe
     folded = fold_affine(graph).pruned()
     chain = check_steps(folded, norm, document["constants"]["steps"], report)
     if document["kind"] == "radius":
-        _constant(document, chain, document["head"]["logits"], report)
-        check_radii(folded, norm, document, arrays, chain, report)
+        logits = document["head"]["logits"]
+        if logits not in folded.by_name:
+            raise fields.refuse("the head names a tensor that the (folded) graph does not have", "head.logits", logits)
+        proved = check_proofs(folded, logits, norm, document, arrays, report)
+        _constant(document, chain, logits, proved, report)
+        check_radii(folded, norm, document, arrays, chain, report, proved)
     else:
-        _constant(document, chain, folded.output, report)
+        proved = check_proofs(folded, folded.output, norm, document, arrays, report)
+        _constant(document, chain, folded.output, proved, report)
         _lower(folded, norm, document, arrays, chain, report)
     return CheckReport(True, report, document["claim"]["text"], tuple(document["claim"]["not_proved"]))
 
@@ -104,11 +110,14 @@ def _same_graph(document: dict, graph: Graph) -> None:
         raise fields.refuse("the certificate is about another tensor of this model", "graph.output", stored["output"], graph.output)
 
 
-def _constant(document: dict, chain: Chain, name: str, report: list[CheckedStep]) -> None:
+def _constant(document: dict, chain: Chain, name: str, proved: Proved | None, report: list[CheckedStep]) -> None:
+    """The least of what the steps and the semidefinite evidence prove."""
     upper = float(document["constants"]["upper"])
     own = chain.running.get(name)
     if own is None:
         raise fields.refuse("no step bounds the tensor that the claim is about", "constants.steps", None, f"a step of {name}")
+    if proved is not None and proved.whole < own:
+        own = proved.whole
     if not covers(upper, Fraction(own)):
         raise CertificateError("the constant is smaller than what its steps prove", where="constants.upper", found=f"stored {upper!r}", expected=f"recomputed {own!r}")
     report.append(CheckedStep("upper", f"constant of {name}", upper, own, 0.0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import math
 import time
 
@@ -10,15 +12,20 @@ import numpy as np
 from ..core.graph import Graph
 from ..core.rounding import TINY, U, down, gamma, norms_up, up
 from . import fields
+from .check_sdp import Proved
 from .check_steps import Chain, CheckedStep
 from .ends import GAP, Ending, PairConstants, find_ending
+from .evidence import PER_INPUT
 from .forward import forward, row_norms
 
 _ROWS = 1 << 21  # entries of the (inputs, classes) arrays of one pass
 
 
-def check_radii(graph: Graph, norm: str, document: dict, arrays: dict[str, np.ndarray], chain: Chain, report: list[CheckedStep]) -> None:
-    """Prove every radius: radius * L_yj <= margin of the label y over j, for all j, by the method that the certificate names for the input.
+def check_radii(
+    graph: Graph, norm: str, document: dict, arrays: dict[str, np.ndarray], chain: Chain, report: list[CheckedStep], proved: Proved | None = None,
+) -> None:  # fmt: skip
+    """Prove every radius: radius * L_yj <= margin of the label y over j, for all j, by the method that the certificate names for the input; what the method
+    needs of constants is in `chain` and `proved`, and the evidence of the methods that work per input in `arrays`.
 
     Raises:
         CertificateError: naming the first input whose radius, prediction or witness does not hold.
@@ -31,19 +38,21 @@ def check_radii(graph: Graph, norm: str, document: dict, arrays: dict[str, np.nd
         if len(bad):
             raise fields.refuse("a class is out of range", f"arrays/{name}, index {bad[0]}", int(arrays[name][bad[0]]), f"0 .. {end.classes - 1}")
     start = time.perf_counter()
-    judge = _Judge(graph, norm, document["methods"], document["head"]["kind"], chain, end)
+    judge = _Judge(graph, norm, document["methods"], document["head"]["kind"], chain, end, proved)
     values, errors = judge.evaluate(arrays["inputs"])
     within = f"within {float(errors.max(initial=0.0)):.3g} of the exact ones"
     report.append(CheckedStep("forward", f"float64 values of {end.features} for {len(values)} inputs", None, within, time.perf_counter() - start))
     start = time.perf_counter()
-    proved = 0
+    certain = 0
     step = max(1, _ROWS // end.classes)
+    special = per_input(graph, norm, document, arrays, end)
     for i in range(0, len(values), step):
-        proved += judge.judge(values[i : i + step], errors[i : i + step], {name: a[i : i + step] for name, a in arrays.items()}, i)
+        part = {name: arrays[name][i : i + step] for name in ("labels", "radii", "method", "predictions", "upper")}
+        certain += judge.judge(values[i : i + step], errors[i : i + step], part, i, special[i : i + step])
     positive = int((arrays["radii"] > 0).sum())
     right = int((arrays["predictions"] == arrays["labels"]).sum())
     report.append(CheckedStep("radii", f"{positive} radii of {len(values)} inputs, {right} right predictions", positive, "proved", time.perf_counter() - start))
-    report.append(CheckedStep("predictions", "the largest logit of each input", len(values), f"{proved} proved, {len(values) - proved} too close to call", 0.0))
+    report.append(CheckedStep("predictions", "the largest logit of each input", len(values), f"{certain} proved, {len(values) - certain} too close to call", 0.0))
     if "witnesses" in arrays:
         start = time.perf_counter()
         found = judge.witnesses(arrays)
@@ -51,9 +60,9 @@ def check_radii(graph: Graph, norm: str, document: dict, arrays: dict[str, np.nd
 
 
 class _Judge:
-    def __init__(self, graph: Graph, norm: str, methods: list[str], kind: str, chain: Chain, end: Ending):
-        self.graph, self.norm, self.methods, self.chain, self.end = graph, norm, methods, chain, end
-        self.allowed = ("global", "pairwise") if kind == "both" else (kind,)
+    def __init__(self, graph: Graph, norm: str, methods: list[str], kind: str, chain: Chain, end: Ending, proved: Proved | None = None):
+        self.graph, self.norm, self.methods, self.chain, self.end, self.proved = graph, norm, methods, chain, end, proved
+        self.allowed = (("global", "pairwise") if kind == "both" else (kind,)) + (("sdp",) if proved is not None else ())
         self.pairs = None if end.layer is None else PairConstants(end, norm)
 
     def evaluate(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,17 +99,19 @@ class _Judge:
     def constants(self, method: str, labels: np.ndarray) -> np.ndarray:
         """(n, k) upper ends of the Lipschitz constant of z_y - z_j."""
         running = self.chain.running
+        if method == "sdp" and self.proved is not None:
+            return self.proved.pairs[labels]
         if method == "pairwise":
             rows = self._pair_rows(labels)
             return np.where(rows > 0, up(rows * running[self.end.features]), 0.0) if running[self.end.features] > 0 else np.zeros_like(rows)
         whole = running[self.end.logits.name]
         return np.full((len(labels), self.end.classes), up(GAP[self.norm] * whole) if whole > 0 else 0.0)
 
-    def judge(self, values: np.ndarray, errors: np.ndarray, arrays: dict[str, np.ndarray], first: int) -> int:
-        """Check the radii and predictions of a run of inputs; the number of predictions that are proved."""
+    def judge(self, values: np.ndarray, errors: np.ndarray, arrays: dict[str, np.ndarray], first: int, special: np.ndarray | None = None) -> int:
+        """Check the radii and predictions of a run of inputs, where they are not `special`: proved by other means. Returns the number of predictions that are proved."""
         labels, radii, method, predictions = (arrays[name] for name in ("labels", "radii", "method", "predictions"))
         lower, _ = self.margins(values, errors, labels)
-        holds = radii == 0
+        holds = radii == 0 if special is None else (radii == 0) | special
         for index, name in enumerate(self.methods):
             mine = (method == index) & (radii > 0)
             if mine.any() and name in self.allowed:
@@ -128,7 +139,7 @@ class _Judge:
         if predicted != label:
             return f"0: the stored prediction {predicted} is not the label {label}"
         if not 0 <= index < len(self.methods) or self.methods[index] not in self.allowed:
-            return f"0: method {index} is none that this head allows ({', '.join(self.allowed)})"
+            return f"0: method {index} is none that this head and its evidence allow ({', '.join(self.allowed)})"
         constants = self.constants(self.methods[index], arrays["labels"][i : i + 1])[0]
         with np.errstate(all="ignore"):
             quotient = np.where(lower[i] > 0, np.where(constants > 0, down(lower[i] / constants), np.inf), 0.0)
@@ -161,3 +172,22 @@ class _Judge:
             expected = f"a misclassified point within {float(arrays['upper'][index[i]])!r}"
             raise fields.refuse("a witness of the attack does not hold", f"arrays/witnesses, input {index[i]}", found, expected)
         return len(index)
+
+
+def per_input(graph: Graph, norm: str, document: dict, arrays: dict[str, np.ndarray], end: Ending) -> np.ndarray:
+    """(n,) True where a radius of the methods "local" and "curvature" is proved from its own evidence.
+
+    `certify.proof.check_local` and `check_curvature` hold `proves(graph, norm, end, arrays, inputs)`: for the places `inputs` (int64) an equally long array of booleans,
+    True only if the label of the input has a strictly larger logit than every other class on the open ball of its radius.
+    """
+    methods, radii, method = document["methods"], arrays["radii"], arrays["method"]
+    found = np.zeros(len(radii), bool)
+    for name in PER_INPUT:
+        mine = np.flatnonzero((method == methods.index(name)) & (radii > 0)) if name in methods else np.zeros(0, np.int64)
+        if len(mine):
+            module = f"{__package__}.check_{name}"
+            if importlib.util.find_spec(module) is None:
+                raise fields.refuse("this checker cannot re-derive a method of the certificate", "methods", name)
+            proved = importlib.import_module(module).proves(graph, norm, end, arrays, mine)
+            found[mine] = np.asarray(proved, dtype=bool).reshape(len(mine))
+    return found

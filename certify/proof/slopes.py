@@ -1,7 +1,7 @@
-"""The checker's table of activations: the best global slope constant of each, exact or as a decimal with 30 digits rounded up.
+"""The checker's table of activations: the global range of slopes of each, exact or as decimals with 29 digits rounded outward.
 
-Found with mpmath at 60 digits, independently of `core.activation`: the largest |f'| lies at 0, at infinity or at the zero of f'' that is
-named; tests compare every entry with a dense high-precision search.
+Found with mpmath at 60 digits, independently of `core.activation`: the extreme f' lie at 0, at infinity or at the zero of f'' that is
+named; tests compare every entry with a dense high-precision search. `slope` is the largest |f'|, `slope_range` both ends.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from fractions import Fraction
 import numpy as np
 
 from ..core.graph import Node
+from ..core.rounding import fraction_down, fraction_up
 from . import fields
 
 # |f'| at: sqrt 2 (gelu); 1.41850400879... (its tanh form); 2.39935728... (silu, and quick_gelu at 1/1.702 of it); 1.49057117... (mish, above
@@ -28,6 +29,11 @@ _PLAIN: dict[str, Fraction] = {
     "sigmoid": Fraction(1, 4), "hardsigmoid": Fraction(1, 6), "hardswish": Fraction(3, 2),
     "selu": _SELU, "silu": _SILU, "quick_gelu": _SILU, "mish": _MISH, "erf": _ERF,
 }  # fmt: skip
+# The least f' where it is not 0. f(x) - f(-x) = x for gelu, its tanh form, silu and quick_gelu: f'(x) + f'(-x) = 1, so it is 1 - the largest. Mish: at -2.25637639...
+_LEAST: dict[str, Fraction] = {
+    **dict.fromkeys("abs sin cos".split(), Fraction(-1)),
+    "hardswish": Fraction(-1, 2), "silu": 1 - _SILU, "quick_gelu": 1 - _SILU, "mish": Fraction("-0.11252612238946255640732790116"),
+}  # fmt: skip
 
 
 def slope(node: Node) -> Fraction:
@@ -39,6 +45,31 @@ def slope(node: Node) -> Fraction:
     if kind not in _WITH_PARAMETERS:
         raise fields.refuse("the checker knows no slope of this activation", node.name, kind, ", ".join(sorted([*_PLAIN, *_WITH_PARAMETERS])))
     return _WITH_PARAMETERS[kind](node)
+
+
+def slope_range(node: Node) -> tuple[np.ndarray, np.ndarray]:
+    """(lo, hi), each of the node's shape: lo <= (f(a) - f(b)) / (a - b) <= hi for all real a != b, entry by entry, floats rounded outward."""
+    kind, most = node.attrs.get("kind"), slope(node)  # refuses what it does not know
+    if kind == "prelu":
+        table = np.broadcast_to(np.asarray(node.float64("slope")), node.shape)
+        return np.minimum(table, 1.0), np.maximum(table, 1.0)
+    least = _LEAST.get(str(kind), Fraction(0))
+    if kind in ("leaky_relu", "elu"):
+        alpha = Fraction(parameter(node, "alpha", 0.01 if kind == "leaky_relu" else 1.0))
+        most = max(Fraction(1), alpha)
+        least = min(Fraction(1) if kind == "leaky_relu" else Fraction(0), alpha)  # elu: alpha e^x comes close to 0 at -inf
+    elif kind == "gelu":
+        least = 1 - most
+    elif _identity(node):
+        least = Fraction(1)
+    return np.full(node.shape, fraction_down(least)), np.full(node.shape, fraction_up(most))
+
+
+def _identity(node: Node) -> bool:
+    """softshrink by 0 and hardtanh without ends change nothing."""
+    if node.attrs["kind"] == "softshrink":
+        return shrinkage(node) == 0
+    return node.attrs["kind"] == "hardtanh" and parameter(node, "min", -1.0, infinite=True) == -math.inf and parameter(node, "max", 1.0, infinite=True) == math.inf
 
 
 def parameter(node: Node, name: str, default: float, infinite: bool = False) -> float:

@@ -12,6 +12,7 @@ from ..core.record import digest_array
 from ..core.regions import NORMS
 from . import fields
 from .certificate import FORMAT, KINDS, METHODS, claim
+from .evidence import validate_proofs
 
 COMBINE = ("sum", "root", "max")
 _INPUT_DTYPES = ("float32", "float64", "uint8")
@@ -50,7 +51,8 @@ def validate(document: dict, arrays: dict[str, np.ndarray]) -> None:
         _validate_radius(document, arrays, shape)
     else:
         pair = ("witness_a", "witness_b")
-        _validate_arrays(arrays, dict.fromkeys(pair, (("float64",), shape)), optional=() if set(pair) & set(arrays) else pair)
+        more = validate_proofs(document, arrays, ())
+        _validate_arrays(arrays, dict.fromkeys(pair, (("float64",), shape)), optional=() if set(pair) & set(arrays) else pair, more=more)
         _finite(arrays, *pair)
     digests = fields.mapping(fields.member(document, "digests", "certificate"), "digests")
     if digests.keys() != arrays.keys():
@@ -92,7 +94,7 @@ def _validate_radius(document: dict, arrays: dict[str, np.ndarray], shape: tuple
     n = len(arrays["inputs"]) if arrays["inputs"].ndim else 0
     expected: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {"inputs": (_INPUT_DTYPES, (n, *shape)), "witnesses": (("float64",), (n, *shape))}
     expected |= dict.fromkeys(("labels", "predictions"), (("int64",), (n,))) | dict.fromkeys(("radii", "upper"), (("float64",), (n,))) | {"method": (("int8",), (n,))}
-    _validate_arrays(arrays, expected, optional=("witnesses",))
+    _validate_arrays(arrays, expected, optional=("witnesses",), more=validate_proofs(document, arrays, names))
     _finite(arrays, "inputs", "witnesses")
     for name in ("radii", "upper"):
         if not (arrays[name] >= 0).all():
@@ -103,9 +105,11 @@ def _validate_radius(document: dict, arrays: dict[str, np.ndarray], shape: tuple
         raise fields.refuse("a method index is out of range", "arrays/method", f"{int(method.min())}..{int(method.max())}", f"-1..{len(names) - 1}")
 
 
-def _validate_arrays(arrays: dict[str, np.ndarray], expected: Mapping[str, tuple[tuple[str, ...], tuple[int, ...]]], optional: tuple[str, ...]) -> None:
+def _validate_arrays(arrays: dict[str, np.ndarray], expected: Mapping[str, tuple[tuple[str, ...], tuple[int, ...]]], optional: tuple[str, ...], more: set[str]) -> None:
     for name in arrays:
-        if name not in expected:
+        if name in more and name in expected:
+            raise fields.refuse("a proof uses an array that has another meaning", f"arrays/{name[:80]}")
+        if name not in expected and name not in more:
             raise fields.refuse("a certificate holds an array that its kind does not have", f"arrays/{name[:80]}", None, ", ".join(expected))
     for name, (dtypes, shape) in expected.items():
         if name in arrays or name not in optional:

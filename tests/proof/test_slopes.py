@@ -16,7 +16,7 @@ from truth.activations import exact_quotient, exact_value
 from certify.core.activation import KINDS, activation
 from certify.core.errors import CertificateError
 from certify.core.graph import Node
-from certify.proof.slopes import increasing, slope
+from certify.proof.slopes import _LEAST, increasing, slope, slope_range
 from certify.proof.values import KINDS as VALUES
 from certify.proof.values import value_of
 
@@ -51,6 +51,51 @@ def test_slopes_bound_every_quotient_and_are_attained(kind, parameters):
                 assert quotient <= mpf(most.numerator) / most.denominator * (1 + mpf(10) ** -50)
             worst = max(worst, quotient)
     assert worst >= float(most) * (1 - 1e-6)
+
+
+@cases
+def test_slope_ranges_hold_every_quotient_and_both_ends_are_attained(kind, parameters):
+    """Signed quotients on a dense grid around every critical point, in 80 digits; outward within one float."""
+    lo, hi = (float(end[0]) for end in slope_range(node_of(kind, parameters)))
+    scale, least, most = _scale(kind, parameters), mpf("inf"), mpf("-inf")
+    critical = [
+        math.sqrt(2),
+        math.pi / 2,
+        1.41850400879082835,
+        2.39935728051546767,
+        2.39935728051546767 / 1.702,
+        2.2563763963607931,
+        1.49057117945428545,
+        1e-9,
+        2.9,
+        math.pi,
+        40.0,
+        700.0,
+    ]
+    for x in [*np.linspace(-6, 6, 61), *critical, *np.negative(critical)]:
+        for step in (1e-7, -1e-7, 0.5):
+            quotient = exact_quotient(kind, parameters, float(x) * scale, float(x) * scale + step * scale)
+            with mp.workdps(60):
+                assert mpf(lo) - mpf(10) ** -50 <= quotient <= mpf(hi) * (1 + mpf(10) ** -50)
+            least, most = min(least, quotient), max(most, quotient)
+    assert least <= lo + 3e-6 and most >= hi - 1e-6 * abs(hi)
+    assert max(abs(lo), abs(hi)) >= float(slope(node_of(kind, parameters))) * (1 - 2.0**-52)
+
+
+def test_slope_ranges_are_of_the_nodes_shape():
+    node = Node("act", "activation", ("x",), (2, 3), {"kind": "prelu"}, {"slope": np.array([[0.5], [-2.0]])})
+    lo, hi = slope_range(node)
+    assert lo.tolist() == [[0.5] * 3, [-2.0] * 3] and hi.tolist() == [[1.0] * 3] * 2
+    free = Node("act", "activation", ("x",), (2,), {"kind": "hardtanh", "min": -math.inf, "max": math.inf})
+    assert [end.tolist() for end in slope_range(free)] == [[1.0, 1.0]] * 2
+
+
+def test_the_least_slope_of_mish_to_thirty_digits():
+    with mp.workdps(60):
+        mish = lambda x: x * mp.tanh(mp.log1p(mp.exp(x)))  # noqa: E731
+        at = mp.findroot(lambda t: mp.diff(mish, t, 2), mpf("-2.2563763963607931"))
+        stored = mpf(_LEAST["mish"].numerator) / _LEAST["mish"].denominator
+        assert 0 <= mp.diff(mish, at) - stored <= mpf(10) ** -28
 
 
 @cases
