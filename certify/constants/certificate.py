@@ -39,10 +39,10 @@ class Table(list):
 
 @dataclass(frozen=True, eq=False)
 class LipschitzCertificate:
-    """lower <= sup |f(x) - f(y)|_p / |x - y|_p <= upper over all inputs x != y, in exact real arithmetic with the stored weights.
+    """lower <= sup |f(x) - f(y)|_p / |x - y|_p <= upper over all inputs x != y (of the `region`, where one is given), in exact real arithmetic with the stored weights.
 
     `steps` are the nodes of the folded graph with their local constants; `upper` is the running constant of the last one (or a tighter
-    constant of the whole map, when `method` says so, see `evidence`). `witness` is the pair that proves `lower`.
+    constant of the whole map, when `method` says so, see `evidence`; `proof` holds the multipliers of a semidefinite bound). `witness` is the pair that proves `lower`.
     """
 
     lower: float
@@ -54,6 +54,8 @@ class LipschitzCertificate:
     witness: Witness
     evidence: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    proof: Any = None
+    region: Any = None
 
     def __post_init__(self):
         if not (0 <= self.lower <= self.upper):  # NaN fails
@@ -88,13 +90,14 @@ class LipschitzCertificate:
         return write_certificate(self, path)
 
     def __str__(self) -> str:
-        return f"Lipschitz constant in {self.norm}: [{decimal_down(self.lower, 8)}, {decimal_up(self.upper, 8)}] by {self.method}\n{self.table()}"
+        where = "" if self.region is None else f" on a {type(self.region).__name__}"
+        return f"Lipschitz constant in {self.norm}{where}: [{decimal_down(self.lower, 8)}, {decimal_up(self.upper, 8)}] by {self.method}\n{self.table()}"
 
     __repr__ = __str__
 
 
 def constant_text(step: Step) -> str:
-    """"2.5" for one input; "sum(1, 1)", "root(1, 1)", "max(1, 1)" for several; "-" for none."""
+    """ "2.5" for one input; "sum(1, 1)", "root(1, 1)", "max(1, 1)" for several; "-" for none."""
     texts = [decimal_up(c, 8) for c in step.constants]
     if not texts:
         return "-"

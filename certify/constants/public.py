@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..core.errors import HypothesisError, InputError, SoundnessError
+from ..core.errors import HypothesisError, InputError, SoundnessError, UnsupportedLayerError
 from ..core.fold import fold_affine
 from ..core.graph import Graph
 from ..core.regions import require_norm
@@ -13,11 +13,11 @@ from .certificate import LipschitzCertificate, Row, Table
 from .closed_form import WORTH_IT, closed_form, why_not
 from .lower import Witness, lower_end
 from .product import Progress, Step, walk
+from .semidefinite import AUTO, describe, semidefinite, worth_it
 
 __all__ = ["LipschitzCertificate", "Row", "Step", "Table", "Witness", "graph_constant", "lipschitz"]
 
-METHODS = ("auto", "product", "closed_form")
-LATER = ("sdp", "interval")
+METHODS = ("auto", "product", "closed_form", "sdp", "interval")
 EFFORTS = ("fast", "balanced", "tight")
 
 
@@ -33,9 +33,9 @@ def lipschitz(
         model: torch module (layers that depend on the mode in eval mode), path to an ONNX file, or Graph.
         input_shape: of one input, without the batch axis.
         norm: "l2", "linf" or "l1".
-        method: "product" composes layer constants; "closed_form" takes the norm of the assembled matrix of an affine network; "auto" takes
-            the smaller of what applies.
-        region: not available yet; the claim is global.
+        method: "product" composes layer constants; "closed_form" takes the norm of the assembled matrix of an affine network; "sdp" (l2) the
+            semidefinite bound, verified (`certify.constants.semidefinite`); "auto" takes the smallest of what applies within the effort.
+        region: a `certify.Ball` or `certify.Box`: the claim is then about x, y in it; methods "sdp" (l2), "interval", "auto". Never above the global constant.
         effort: "fast", "balanced" or "tight": time for the layer norms and for the search of the lower end.
         progress: called as progress(done, total, message); raising from it cancels.
     Guarantee: rounding of this computation is accounted for on both ends; `lower` has a stored pair of inputs.
@@ -67,12 +67,14 @@ def graph_constant(
     require_norm(norm)
     if effort not in EFFORTS:
         raise InputError("unknown effort", where="argument effort", found=repr(effort), expected=", ".join(map(repr, EFFORTS)))
-    if region is not None or method in LATER:
-        asked = f"method {method!r}" + ("" if region is None else f" on a {type(region).__name__}")
-        hint = "leave region out: the global constant holds on every region"
-        raise HypothesisError("constants of a region and the methods 'sdp' and 'interval' are not available yet", where=asked, expected=", ".join(map(repr, METHODS)), hint=hint)
     if method not in METHODS:
         raise InputError("unknown method", where="argument method", found=repr(method), expected=", ".join(map(repr, METHODS)))
+    if region is not None or method == "interval":
+        if region is None:
+            raise HypothesisError("the interval method is about a region", where="argument region", found="None", expected="certify.Ball or certify.Box", hint="method='product'")
+        from .near import regional_certificate
+
+        return regional_certificate(graph, region, norm, method, effort, lower)
     start = time.perf_counter()
     folded = fold_affine(graph).pruned()
     steps = walk(folded, norm, effort, progress)
@@ -85,5 +87,23 @@ def graph_constant(
         proved = bound.lower
         if method == "closed_form" or bound.upper < upper:
             upper, name, evidence = min(upper, bound.upper), "closed_form", dict(bound.evidence)
+    proof = None
+    if method == "sdp" or (method == "auto" and norm == "l2" and name == "product" and worth_it(folded, AUTO[effort])):
+        proof = _semidefinite(folded, norm, effort, method, progress)
+        if proof is not None and (method == "sdp" or proof.bound < upper):
+            upper, name, evidence = min(upper, proof.bound), "sdp", describe(proof)
     witness = lower_end(folded, norm, {step.node: step.local for step in steps}, effort) if lower else Witness(0.0)
-    return LipschitzCertificate(max(witness.value, proved), upper, norm, name, tuple(steps), graph, witness, evidence, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return LipschitzCertificate(max(witness.value, proved), upper, norm, name, tuple(steps), graph, witness, evidence, seconds, proof if name == "sdp" else None)
+
+
+def _semidefinite(folded: Graph, norm: str, effort: str, method: str, progress: Progress | None):
+    """The proved semidefinite bound; None where method "auto" has none."""
+    if norm != "l2":
+        raise HypothesisError("the semidefinite bound is about the l2 norm", where="argument norm", found=repr(norm), expected="'l2'", hint="method='product' serves linf and l1")
+    try:
+        return semidefinite(folded, effort, progress)
+    except (HypothesisError, UnsupportedLayerError):
+        if method == "sdp":
+            raise
+        return None

@@ -16,10 +16,12 @@ from ..core.record import canonical_json, digest_array
 from ..core.regions import require_norm
 from ..core.rounding import require_ieee
 from .data import checked_inputs, checked_labels
+from .extensions import extensions, question
 from .heads import find_head
 from .journal import Journal
 from .result import RadiusResult
 from .run import run_units
+from .semidefinite import semidefinite_pairs
 from .work import METHODS, Task
 
 if TYPE_CHECKING:
@@ -45,7 +47,9 @@ def radius(
         inputs: (n, *input_shape), numbers; labels: (n,) integers below k.
         norm: "l2", "linf" or "l1", of the perturbation d.
         method: "global": margin / (c L) with c = sqrt 2, 2, 1 and L the constant of the logits; "pairwise": margin / (|w_y - w_j| L') through the
-            last affine layer, L' the constant below it; "auto": the better of the two for each input, named in `methods`.
+            last affine layer, L' the constant below it; "sdp" (l2): margin / L_yj with verified semidefinite constants of z_y - z_j;
+            "curvature" (l2, smooth networks): from bounds on the Hessian; "auto": the best for each input of what applies within the effort, see `methods`;
+            "local": from linear bounds and (l2) matrix inequalities on balls around each input.
         effort: time for the layer norms and the attack.
         lipschitz: constants found before (`certify.lipschitz` of this model in this norm), so as not to find them again.
         attack: look for adversarial inputs (an upper end each). What is found is proved in exact arithmetic or dropped.
@@ -91,16 +95,21 @@ def certify_radii(
         head.need_last()
     constants = _constants(graph, norm, effort, lipschitz, progress)
     running = {graph.input_node.name: 1.0, **{step.node: step.running for step in constants.steps}}
-    wanted = METHODS if method == "auto" else (method,)
+    pairs = semidefinite_pairs(head, labels, constants, norm, method, effort, progress)
+    more = extensions(head, labels, norm, method, effort)
+    able = {"global": True, "pairwise": head.last is not None, "sdp": pairs is not None}
     task = Task(
         head, norm, {step.node: step.local for step in constants.steps}, running[head.body.output], running[head.logits],
-        tuple(name for name in wanted if name == "global" or head.last is not None), _attack(norm, effort, seed, device) if attack else None,
+        tuple(name for name in METHODS if method in ("auto", name) and able.get(name)), _attack(norm, effort, seed, device) if attack else None,
+        None if pairs is None else pairs.constants, more,
     )  # fmt: skip
     if journal is not None:
         journal = journal.of(_question(graph, inputs, labels, task, constants))
     answer = run_units(task, inputs, labels, task.unit(batch_size), workers, journal, progress)
     names = np.array([*METHODS, "none"])
-    return RadiusResult(answer["radii"], answer["upper"], answer["predictions"], labels, names[answer["method"]], norm, constants, inputs, graph, head, attack)
+    extra = {name: answer[name] for e in more if (answer["method"] == METHODS.index(e.name)).any() for name in e.shapes()}
+    extra |= {name: a for e in more if set(e.shapes()) & set(extra) for name, a in e.tables().items()}
+    return RadiusResult(answer["radii"], answer["upper"], answer["predictions"], labels, names[answer["method"]], norm, constants, inputs, graph, head, attack, pairs, extra)
 
 
 def _constants(graph: Graph, norm: str, effort: str, lipschitz: LipschitzCertificate | None, progress: Progress | None) -> LipschitzCertificate:
@@ -142,5 +151,6 @@ def _question(graph: Graph, inputs: np.ndarray, labels: np.ndarray, task: Task, 
     facts = [[s.node, s.constants, s.combine, s.running, s.local.relative, s.local.absolute] for s in constants.steps]
     return {
         "version": __version__, "graph": graph.digest, "inputs": digest_array(inputs), "labels": digest_array(labels), "norm": task.norm, "methods": task.methods,
+        "extensions": question(task.extensions), "table": None if task.table is None else digest_array(task.table),
         "attack": None if task.attack is None else dataclasses.asdict(task.attack), "constants": hashlib.sha256(canonical_json(facts).encode()).hexdigest(),
     }  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,16 @@ from . import curve
 
 if TYPE_CHECKING:
     from ..constants.certificate import LipschitzCertificate
+    from ..constants.semidefinite import PairBounds
     from ..core.graph import Graph
     from .heads import Head
 
 _CITE = {
     "global": "Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training. NeurIPS 2018, Proposition 1",
     "pairwise": "Leino, Wang, Fredrikson: Globally-Robust Neural Networks. ICML 2021, section 3",
+    "sdp": "Fazlyab, Robey, Hassani, Morari, Pappas: Efficient and Accurate Estimation of Lipschitz Constants for Deep Neural Networks. NeurIPS 2019",
+    "curvature": "Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks. ICML 2020",
+    "local": "Zhang, Weng, Chen, Hsieh, Daniel: Efficient Neural Network Robustness Certification (CROWN). NeurIPS 2018; Raghunathan, Steinhardt, Liang. NeurIPS 2018",
     "attack": "Pintor, Roli, Brendel, Biggio: Fast Minimum-norm Adversarial Attacks. NeurIPS 2021",
 }
 
@@ -37,9 +42,9 @@ class RadiusResult:
         upper: (n,) upper ends, rounded up: at that distance or nearer there is an input that provably has another class; inf where the attack
             found none (or did not run), 0 where the prediction is wrong already.
         predictions: (n,) place of the largest float64 logit (the first of equal ones). labels: (n,) as given.
-        methods: (n,) text, the bound that gave the radius: "pairwise", "global", or "none" for radius 0.
+        methods: (n,) text, the bound that gave the radius: one of `certify.radius`'s methods, or "none" for radius 0.
         norm: "l2", "linf" or "l1".
-        lipschitz: the constants behind the radii; `lipschitz.table()` shows them layer by layer.
+        lipschitz: the constants behind the radii; `lipschitz.table()` shows them layer by layer. pairs: the semidefinite constants of class pairs, if any.
     """
 
     radii: np.ndarray
@@ -53,6 +58,8 @@ class RadiusResult:
     graph: Graph
     head: Head
     attacked: bool = True
+    pairs: PairBounds | None = None
+    extra: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.radii)
@@ -80,7 +87,7 @@ class RadiusResult:
 
     def papers(self) -> list[str]:
         """The papers and proofs behind these numbers, each once."""
-        used = [_CITE[name] for name in ("pairwise", "global") if (self.methods == name).any()] + ([_CITE["attack"]] if self.attacked else [])
+        used = [_CITE[name] for name in _CITE if (self.methods == name).any()] + ([_CITE["attack"]] if self.attacked else [])
         return list(dict.fromkeys([*used, *self.lipschitz.papers()]))
 
     def save(self, path) -> Path:
@@ -90,6 +97,7 @@ class RadiusResult:
         Raises:
             InputError: the path cannot be written, or a constant is infinite (there is nothing to certify).
         """
+        from ..constants.evidence import pair_evidence
         from ..proof import certificate
 
         head, steps = self.head, self.lipschitz.steps
@@ -103,7 +111,7 @@ class RadiusResult:
         method = np.array([names.index(m) if m in names else -1 for m in self.methods], dtype=np.int8)
         document, arrays = certificate.radius_document(
             self.graph, self.norm, lines, end, inputs=self.inputs, labels=self.labels, predictions=self.predictions, radii=self.radii, method=method, attacked=self.upper,
-            upper=running.get(head.logits, 1.0), lower=0.0, methods=names,
+            lower=0.0, methods=names, proofs=[] if self.pairs is None else pair_evidence(self.pairs), extra=self.extra,
         )  # fmt: skip
         return certificate.write(path, document, arrays)
 
@@ -135,7 +143,7 @@ class RadiusResult:
         rows = [("inputs", str(len(self))), ("norm", self.norm), ("accuracy", f"{self.accuracy:.4f}"), ("provably right", f"{self.certified_accuracy(0):.4f}")]
         if len(positive):
             rows += [(f"radius, {name}", decimal_down(float(f(positive)))) for name, f in (("median", np.median), ("smallest", np.min), ("largest", np.max))]
-        rows += [(f"by the {name} bound", str(int((self.methods == name).sum()))) for name in ("pairwise", "global") if (self.methods == name).any()]
+        rows += [(f"by the {name} bound", str(int((self.methods == name).sum()))) for name in _CITE if (self.methods == name).any()]
         both = right & np.isfinite(self.upper) & (self.upper > 0)
         if self.attacked and both.any():
             share = np.mean(self.radii[both] / self.upper[both])

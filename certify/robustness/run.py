@@ -46,7 +46,7 @@ def run_units(task: Task, inputs: np.ndarray, labels: np.ndarray, unit: int, wor
     shapes = {first: (min(unit, count - first),) for first in firsts}
     done: dict[int, Answer] = {}
     for first in firsts if journal else ():
-        stored = journal.read(_name(first, unit), dict.fromkeys(("radii", "upper", "predictions", "method"), shapes[first]))  # type: ignore[union-attr]
+        stored = journal.read(_name(first, unit), {name: (*shapes[first], *row) for name, (row, _) in task.rows.items()})  # type: ignore[union-attr]
         if stored is not None:
             done[first] = stored
     message = "radii" if task.attack is None else "radii and attack"

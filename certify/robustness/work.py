@@ -16,8 +16,9 @@ from .witness import proved_distances
 
 if TYPE_CHECKING:
     from .attack import Attack
+    from .extensions import Extension
 
-METHODS = ("global", "pairwise")
+METHODS = ("global", "pairwise", "sdp", "curvature", "local")
 _BLOCK_BYTES = 1 << 24  # what the largest tensor of a block may take
 _LARGEST_BLOCK = 256
 
@@ -36,7 +37,8 @@ class Task:
     """Everything that answers a unit; it crosses process boundaries.
 
     `backbone` is the constant of x -> features, `total` that of x -> logits (upper ends); `methods` those of METHODS that are wanted;
-    `locals` the local facts that the forward error needs; `attack` None for no attack.
+    `locals` the local facts that the forward error needs; `attack` None for no attack; `table` (k, k) proved constants of z_i - z_j ("sdp") or None;
+    `extensions` the methods that work input by input.
     """
 
     head: Head
@@ -46,6 +48,14 @@ class Task:
     total: float
     methods: tuple[str, ...]
     attack: Attack | None = None
+    table: np.ndarray | None = None
+    extensions: tuple[Extension, ...] = ()
+
+    @property
+    def rows(self) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """The arrays of an answer: the shape of one row and the dtype."""
+        plain = {"radii": ((), np.float64), "upper": ((), np.float64), "predictions": ((), np.int64), "method": ((), np.int8)}
+        return {**plain, **{name: row for extension in self.extensions for name, row in extension.shapes().items()}}
 
     @property
     def block(self) -> int:
@@ -92,16 +102,33 @@ class Worker:
                 place = i + np.flatnonzero(correct[i : i + self.task.block])
                 if len(place):
                     upper[place] = self.attacked(inputs[place].astype(np.float64), labels[place], margins.logits[place], first + place)
+        answer = {"radii": radii, "upper": upper, "predictions": predictions, "method": method}
+        answer |= self.extended(inputs, labels, margins.lower, radii, upper, method)
         self.confirm(radii, upper, method, labels, first)
-        return {"radii": radii, "upper": upper, "predictions": predictions, "method": method}
+        return answer
+
+    def extended(self, inputs: np.ndarray, labels: np.ndarray, lower: np.ndarray, radii: np.ndarray, upper: np.ndarray, method: np.ndarray) -> dict[str, np.ndarray]:
+        """Enlarge `radii` in place by the methods that work input by input, naming them in `method`; their rows, zero where another method won."""
+        rows: dict[str, np.ndarray] = {}
+        for extension in self.task.extensions:
+            found, arrays = extension(inputs, labels, lower, radii, upper)
+            better = (found > radii) & (upper > 0)
+            radii[better], method[better] = found[better], METHODS.index(extension.name)
+            rows |= {name: np.array(arrays[name], dtype=dtype) for name, (_, dtype) in extension.shapes().items()}
+        for extension in self.task.extensions:
+            for name in extension.shapes():
+                rows[name][method != METHODS.index(extension.name)] = 0
+        return rows
 
     def certified(self, lower: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The larger of the wanted radii, and which it was; pairwise where both are equal."""
+        """The largest of the wanted radii, and which it was; the later one of METHODS where two are equal."""
         task, best = self.task, np.zeros(len(labels))
         method = np.full(len(labels), -1, dtype=np.int8)
         for name in task.methods:
             if name == "pairwise" and self.pairs is not None:
                 constants = self.pairs.constants(labels, task.backbone)
+            elif name == "sdp" and task.table is not None:
+                constants = task.table[labels]
             else:
                 constants = np.full_like(lower, global_constant(task.norm, task.total))
             radii = radii_from_margins(lower, constants, labels)

@@ -67,11 +67,36 @@ def test_random_graphs_have_ordered_ends(graph):
     assert 0 <= certificate.lower <= certificate.upper
 
 
-def test_what_is_not_there_yet_says_what_is():
-    for arguments in ({"method": "sdp"}, {"method": "interval"}, {"region": Ball(np.zeros(4), 0.1)}):
-        with pytest.raises(HypothesisError) as caught:
-            certify.lipschitz(small_model(), (4,), **arguments)
-        assert "product" in str(caught.value) and "not available yet" in str(caught.value)
+def test_semidefinite_and_regional_constants():
+    model, ball = small_model(), Ball(np.full(4, 0.3), 0.1)
+    product, sdp = (certify.lipschitz(model, (4,), method=m) for m in ("product", "sdp"))
+    assert product.lower <= sdp.upper <= product.upper and sdp.method == "sdp" and sdp.proof is not None
+    for method in ("auto", "sdp", "interval"):
+        near = certify.lipschitz(model, (4,), region=ball, method=method)
+        assert 0 < near.lower <= near.upper <= product.upper and near.region is ball
+    for norm in ("linf", "l1"):
+        near = certify.lipschitz(model, (4,), norm=norm, region=certify.Box(np.zeros(4), np.ones(4)))
+        assert 0 < near.lower <= near.upper <= certify.lipschitz(model, (4,), norm=norm).upper
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"method": "interval"},
+        {"method": "product", "region": Ball(np.zeros(4), 0.1)},
+        {"method": "sdp", "norm": "linf"},
+        {"method": "sdp", "norm": "linf", "region": Ball(np.zeros(4), 0.1)},
+    ],
+)
+def test_methods_that_do_not_apply_say_why(arguments):
+    with pytest.raises((HypothesisError, InputError)) as caught:
+        certify.lipschitz(small_model(), (4,), **arguments)
+    assert "try" in str(caught.value) or "expected" in str(caught.value)
+
+
+def test_a_region_of_another_kind_is_refused():
+    with pytest.raises(InputError, match="Ball or a Box"):
+        certify.lipschitz(small_model(), (4,), region=(0, 1))
 
 
 @pytest.mark.parametrize("arguments", [{"norm": "l3"}, {"method": "magic"}, {"effort": "huge"}])

@@ -14,7 +14,7 @@ from hypothesis import given
 from strategies.classifiers import NORMS, convnet, exact_margins, inside_exact_radius, linear, linear_problems, mlp
 
 import certify
-from certify.core.errors import CertifyError, HypothesisError, InputError, SoundnessError
+from certify.core.errors import CertifyError, HypothesisError, InputError, SoundnessError, UnsupportedLayerError
 from certify.robustness import work
 from certify.robustness.journal import Journal
 from certify.robustness.radii import certify_radii, radius
@@ -90,18 +90,39 @@ def test_certified_is_at_most_attacked(norm, kind):
 @pytest.mark.parametrize("norm", NORMS)
 def test_auto_is_the_better_of_both_for_each_input(norm):
     graph, x, y = problem()
-    auto, single = radius(graph, x, y, norm, attack=False), {m: radius(graph, x, y, norm, m, attack=False) for m in ("global", "pairwise")}
-    assert (auto.radii == np.maximum(single["global"].radii, single["pairwise"].radii)).all()
+    names = ("global", "pairwise", *(("sdp",) if norm == "l2" else ()))
+    auto, single = radius(graph, x, y, norm, attack=False), {m: radius(graph, x, y, norm, m, attack=False) for m in names}
+    assert (auto.radii >= np.max([single[m].radii for m in names], axis=0)).all()
     for name, result in single.items():
         assert set(result.methods) == {name}
         assert (auto.radii[auto.methods == name] == result.radii[auto.methods == name]).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_bounds_near_single_inputs_beat_the_constants_and_stay_below_the_attack(norm):
+    graph, x, y = problem(5)
+    near, pairs = (radius(graph, x, y, norm, m) for m in ("local", "pairwise"))
+    assert set(near.methods) <= {"local", "none"} and (near.radii <= near.upper).all() and (near.radii >= pairs.radii * (1 - 1e-3)).mean() > 0.9
+    assert set(near.extra) == {"local_lower", "local_upper", "local_theta", "local_mode"} and all(len(a) == len(x) for a in near.extra.values())
+
+
+def test_curvature_serves_smooth_networks_only():
+    graph, x, y = problem(8)
+    with pytest.raises(UnsupportedLayerError, match="kink|curvature"):
+        radius(graph, x, y, method="curvature")
+    smooth = mlp(np.random.default_rng(0), (6, 5, 3), kind="tanh")
+    result = radius(smooth, x, smooth(x).argmax(1), method="curvature")
+    assert set(result.methods) <= {"curvature", "none"} and (result.radii <= result.upper).all() and (result.radii > 0).any()
+    with pytest.raises(HypothesisError, match="l2"):
+        radius(smooth, x, smooth(x).argmax(1), "linf", method="curvature")
 
 
 def test_without_a_last_affine_layer_there_is_the_global_bound_only():
     graph, x, y = problem(tail="relu")
     x, y = x[graph(x).max(1) > 0.1], y[graph(x).max(1) > 0.1]
     result = radius(graph, x, y)
-    assert set(result.methods) <= {"global", "none"} and (result.radii > 0).any() and (result.radii <= result.upper).all()
+    assert set(result.methods) <= {"global", "sdp", "local", "none"} and (result.radii > 0).any() and (result.radii <= result.upper).all()
+    assert set(radius(graph, x, y, "linf").methods) <= {"global", "local", "none"}
     with pytest.raises(HypothesisError, match="dense"):
         radius(graph, x, y, method="pairwise")
 
@@ -290,7 +311,7 @@ def test_a_journal_answers_its_own_question_only(tmp_path, change):
 def test_a_bound_inside_an_attack_names_both(monkeypatch):
     graph, x, y = problem(5)
     monkeypatch.setattr(work, "radii_from_margins", lambda lower, constants, classes: np.full(len(lower), 1e9))
-    with pytest.raises(SoundnessError, match=r"(?s)input 0.*pairwise radius 1000000000.0 \(l2\).*distance at most"):
+    with pytest.raises(SoundnessError, match=r"(?s)input 0.*(sdp|pairwise) radius 1000000000.0 \(l2\).*distance at most"):
         radius(graph, x, y)
 
 

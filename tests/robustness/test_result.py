@@ -108,8 +108,9 @@ def test_the_picture(result, tmp_path):
 
 def test_text_and_papers(result):
     text = str(result)
-    assert "accuracy" in text and f"{result.accuracy:.4f}" in text and "pairwise" in text and len(text.splitlines()) <= 14
-    assert any("Leino" in p for p in result.papers()) and any("Pintor" in p for p in result.papers()) and len(set(result.papers())) == len(result.papers())
+    assert "accuracy" in text and f"{result.accuracy:.4f}" in text and any(f"by the {m} bound" in text for m in ("pairwise", "sdp", "local")) and len(text.splitlines()) <= 14
+    papers = result.papers()
+    assert any(name in p for p in papers for name in ("Leino", "Fazlyab", "CROWN")) and any("Pintor" in p for p in papers) and len(set(papers)) == len(papers)
 
 
 def test_save_writes_exactly_the_path_and_the_checker_agrees(result, tmp_path):
