@@ -82,7 +82,12 @@ class MidRad:
             radius = radius + size_a @ b.rad
         if a.rad is not None:
             radius = radius + a.rad @ (size_b if b.rad is None else size_b + b.rad)
-        return MidRad(mid, grown(radius, 1.0 + 4 * gamma(a.shape[1] + 8)))
+        radius = grown(radius, 1.0 + 4 * gamma(a.shape[1] + 8))
+        if isinstance(radius, np.ndarray):  # what meets zeros only is zero: no term for underflow there
+            nothing = _meets_nothing(a, b)[:, None] | _meets_nothing(b.T, a.T)[None, :]
+            if nothing.any():
+                mid, radius = np.where(nothing, 0.0, full(mid)), np.where(nothing, 0.0, radius)
+        return MidRad(mid, radius)
 
     def rows(self, factors: np.ndarray) -> MidRad:
         """diag(factors) A for exact float factors."""
@@ -150,6 +155,15 @@ def grown(radius: Matrix, factor: float) -> Matrix:
     if isinstance(radius, np.ndarray):
         return up(radius * factor) + TINY
     return radius._with_data(up(radius.data * factor) + TINY)
+
+
+def _meets_nothing(a: MidRad, b: MidRad) -> np.ndarray:
+    """Rows of a whose every entry that may differ from 0 meets a row of b that is exactly 0."""
+    occupied = (np.abs(full(b.mid)).max(axis=1, initial=0.0) > 0) | (b.radius().max(axis=1, initial=0.0) > 0)
+    if occupied.all():
+        return (np.abs(full(a.mid)).max(axis=1, initial=0.0) == 0) & (a.radius().max(axis=1, initial=0.0) == 0)
+    part = MidRad(full(a.mid)[:, occupied], None if a.rad is None else full(a.rad)[:, occupied])
+    return (np.abs(part.mid).max(axis=1, initial=0.0) == 0) & (part.radius().max(axis=1, initial=0.0) == 0)
 
 
 def _ordinary(a: Matrix) -> bool:

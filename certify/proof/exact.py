@@ -36,8 +36,9 @@ def covers_root(stored: float, square: Fraction | int) -> bool:
 
 
 def root_up(square: Fraction) -> float:
-    """A float >= sqrt(square), for messages and bounds: the nearest one or the next."""
-    return up(math.sqrt(fraction_up(square)))
+    """A float >= sqrt(square), for messages and bounds: the nearest one where that is large enough, else the next."""
+    root = math.sqrt(fraction_up(square))
+    return root if Fraction(root) ** 2 >= square else up(root)
 
 
 @functools.cache

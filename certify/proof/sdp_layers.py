@@ -88,7 +88,7 @@ def _sizes(reading: Reading, states: list[list[str]]) -> None:
 
 def _step(block: Block, weight: MidRad, inject: MidRad, keep: MidRad, metric: np.ndarray, u: np.ndarray, delta: float, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """A proved next metric, not scaled, and which entries of the next state can move at all, given those of this one; None if there is none."""
-    moves = _reached(weight, reach)
+    moves, kept = _reached(weight, reach), _reached(keep, reach)
     if block.inside is None or block.outside is None:
         middle = np.where(block.lo < block.hi, 0.5 * block.lo + 0.5 * block.hi, block.lo)
         half = up(np.maximum(up(block.hi - middle), up(middle - block.lo)))  # around this very float; exact in the cases that matter:
@@ -103,7 +103,7 @@ def _step(block: Block, weight: MidRad, inject: MidRad, keep: MidRad, metric: np
         phi = np.bincount(block.inside, live, block.groups)[block.outside] > 0
         follows = np.zeros(len(phi), bool)
         own, lifted = u[block.inside[live]], u[block.outside[phi]]
-    after = _reached(keep, reach) | _reached(inject, phi | follows if len(phi) == len(follows) else phi)
+    after = kept | _reached(inject, phi | follows if len(phi) == len(follows) else phi)
     if not ((own > 0).all() and (lifted > 0).all()):
         return None
     z = scaled_rows(part_of_rows(weight, np.flatnonzero(live)), half[live])

@@ -19,6 +19,8 @@ from .primitives import Block, Linear, Part, Parts, parts_of
 
 __all__ = ["Chain", "Layer", "chain_of"]
 
+MEMORY = 4 << 30  # bytes that a search may take
+
 
 def chain_of(graph: Graph) -> Chain:
     """The chain of a graph.
@@ -27,7 +29,10 @@ def chain_of(graph: Graph) -> Chain:
         UnsupportedLayerError: an operator without a finite l2 constant. HypothesisError: the network is affine (its constant is a norm).
     Cost: the assembled matrices: (pre-activations + next state) x state entries per block.
     """
-    return _Builder(parts_of(graph)).chain()
+    try:
+        return _Builder(parts_of(graph)).chain()
+    except RecursionError as error:
+        raise HypothesisError("too many sums in a row for the semidefinite bounds", found="recursion limit", hint="method='product'") from error
 
 
 class _Builder:
@@ -49,9 +54,18 @@ class _Builder:
             block = parts.parts[name]
             if not isinstance(block, Block):
                 continue
-            weight = self.matrix(block.before, state)
             self.passed.add(name)
             after = self.cut([*state, name], needed)
+            entries = max(sum(parts.size(t) for t in state), parts.size(block.before) + sum(parts.size(t) for t in after))
+            if 10 * 8 * entries**2 > MEMORY:
+                raise HypothesisError(
+                    "the semidefinite bound does not fit into memory",
+                    where=f"block {name}: {len(state)} live tensors",
+                    found=f"about {10 * 8 * entries**2 / 2**30:.1f} GiB for one metric",
+                    expected=f"at most {MEMORY / 2**30:.0f} GiB",
+                    hint="method='product' has no such limit",
+                )
+            weight = self.matrix(block.before, state)
             joined = [self.matrix(t, [*state, name]) for t in after]
             whole = _stacked(joined)
             split = sum(parts.size(t) for t in state)

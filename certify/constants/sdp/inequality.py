@@ -32,6 +32,7 @@ def least(chain: Chain, bounds: Sequence[float], taus: list[np.ndarray]) -> floa
 
     Cost: N^3 / 3 per bound and once the products that make M, N = inputs + neurons.
     """
+    taus = [np.asarray(t, dtype=np.float64) for t in taus]  # in float32 the products below would underflow
     if len(taus) != len(chain.layers) or not all(t.shape == (layer.groups,) for t, layer in zip(taus, chain.layers)):
         raise InputError("multipliers do not fit the chain", found=[np.shape(t) for t in taus], expected=[(layer.groups,) for layer in chain.layers])
     if not all(((t == 0) | ((t >= _LEAST) & (t <= 1.0 / _LEAST))).all() for t in taus):  # NaN fails

@@ -56,7 +56,10 @@ class Parts:
         self.parts[name] = part
 
     def linear(self, name: str, *terms: tuple[str, MidRad]) -> None:
-        self.add(name, Linear(terms[0][1].shape[0], tuple(terms)))
+        joined: dict[str, MidRad] = {}
+        for tensor, matrix in terms:  # x - x is 0 and x + x is 2 x, before anything is multiplied
+            joined[tensor] = joined[tensor] + matrix if tensor in joined else matrix
+        self.add(name, Linear(terms[0][1].shape[0], tuple(joined.items())))
 
 
 def rows(index: np.ndarray, columns: int, weight: float = 1.0) -> MidRad:

@@ -57,6 +57,8 @@ def proportional(layer: Layer, scaled: np.ndarray, uniform: bool = False) -> np.
     if uniform:
         return np.ones(layer.groups)
     d = np.diag(scaled)
+    if layer.weight.rad is not None:  # a row that is 0 up to rounding moves by its radius
+        d = d + 1e4 * (layer.half * np.linalg.norm(layer.weight.radius(), axis=1)) ** 2 * np.sqrt(layer.weight.shape[1])
     d = np.maximum(d, max(1e-6 * float(d.max(initial=0.0)), 1e-100))
     if layer.inside is None:
         return d
@@ -88,7 +90,8 @@ def closed_form(chain: Chain, uniform: bool = False, factor: float = 2.0) -> tup
         scaled = gram(layer, metric)
         d = proportional(layer, scaled, uniform)
         s = 1.0 / np.sqrt(layer.spread(d)[0])
-        u = factor * max(top(s[:, None] * scaled * s), 1e-100) * d
+        largest = top(s[:, None] * scaled * s)
+        u = factor * (largest if largest > 1e-100 else 1.0) * d
         metric = advance(layer, metric, u, scaled)
         k = exponent(metric)
         metric = np.ldexp(metric, 2 * k)

@@ -18,13 +18,12 @@ from ...core.errors import CertifyError, HypothesisError
 from ...core.midrad import full
 from ...core.rounding import up
 from . import inequality, layers
-from .chain import Chain
+from .chain import MEMORY, Chain
 from .interior import InteriorPoint, program_of
 from .recursion import ROOM, absolute, best_closed_form, top
 
 LARGEST_INEQUALITY = 3000  # rows of the one matrix; beyond, layer by layer
 BUDGETS = {"fast": 2.0, "balanced": 30.0, "tight": 600.0}  # seconds of search for one statement
-MEMORY = 4 << 30  # bytes that a search may take
 ROOM_FOR_CHECK = 1.0 + 2.0**-34  # what is claimed over what was proved: the checker rounds differently in the last bits
 _INFLATIONS = (0.0, 1e-12, 1e-11, 1e-10, 3e-10, 1e-9, 1e-8)
 _SHARES = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -168,7 +167,7 @@ def _interior(small: Chain, begin: float) -> Inequality | None:
     program = program_of(small)
     program.output = program.output / math.sqrt(scale)
     start = 1.5 / (np.concatenate(absolute(us, exponents)) * 1.02)
-    found = InteriorPoint(program).solve(start, 1.5)
+    found = InteriorPoint(program).solve(start, 1.5, tolerance=5e-6)
     if found is None or not (np.isfinite(found.tau).all() and (found.tau >= 0).all()):
         return None
     value, cuts = math.sqrt(found.rho * scale), np.cumsum([layer.groups for layer in small.layers])[:-1]
