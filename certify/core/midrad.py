@@ -158,12 +158,17 @@ def grown(radius: Matrix, factor: float) -> Matrix:
 
 
 def _meets_nothing(a: MidRad, b: MidRad) -> np.ndarray:
-    """Rows of a whose every entry that may differ from 0 meets a row of b that is exactly 0."""
-    occupied = (np.abs(full(b.mid)).max(axis=1, initial=0.0) > 0) | (b.radius().max(axis=1, initial=0.0) > 0)
+    """Rows of a whose every entry that may differ from 0 meets a row of b that is exactly 0. A NaN or an infinity is no zero."""
+    occupied = ~_zero_rows(b.mid, b.rad)
     if occupied.all():
-        return (np.abs(full(a.mid)).max(axis=1, initial=0.0) == 0) & (a.radius().max(axis=1, initial=0.0) == 0)
-    part = MidRad(full(a.mid)[:, occupied], None if a.rad is None else full(a.rad)[:, occupied])
-    return (np.abs(part.mid).max(axis=1, initial=0.0) == 0) & (part.radius().max(axis=1, initial=0.0) == 0)
+        return _zero_rows(a.mid, a.rad)
+    return _zero_rows(full(a.mid)[:, occupied], None if a.rad is None else full(a.rad)[:, occupied])
+
+
+def _zero_rows(mid: Matrix, rad: Matrix | None) -> np.ndarray:
+    """Which rows are exactly 0, radius included; a comparison that NaN fails."""
+    zero = (full(mid) == 0).all(axis=1)
+    return zero if rad is None else zero & (full(rad) == 0).all(axis=1)
 
 
 def _ordinary(a: Matrix) -> bool:

@@ -175,3 +175,14 @@ def test_mutants_are_caught(name):
 
 def test_the_same_cases_pass_without_mutation():
     assert all(inside(result, exact) for seed in range(3) for _, result, exact in cases(seed))
+
+
+def test_what_is_not_a_number_is_not_taken_for_zero():
+    column = MidRad(np.array([[1.0, np.nan], [2.0, np.nan]]))
+    for a in (MidRad(np.array([[3.0, 4.0]])), MidRad(np.array([[3.0, 4.0]]), np.full((1, 2), 1e-9))):
+        product = a @ column
+        assert product.mid[0, 0] == 11.0 and product.radius()[0, 0] > 0 and np.isnan(product.mid[0, 1])
+    infinite = MidRad(np.array([[0.0, 1.0]])) @ MidRad(np.array([[np.inf, 1.0], [1.0, 1.0]]))
+    assert np.isnan(infinite.mid[0, 0]) and infinite.mid[0, 1] == 1.0
+    nothing = MidRad(np.array([[0.0, 1.0], [0.0, 0.0]])) @ MidRad(np.array([[5.0, 1.0], [0.0, 0.0]]), np.array([[1e-3, 0.0], [0.0, 0.0]]))
+    assert (nothing.mid == 0).all() and (nothing.radius() == 0).all()
