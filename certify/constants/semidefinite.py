@@ -118,7 +118,7 @@ def pair_bounds(graph: Graph, classes: int, wanted: Iterable[int], effort: str, 
 
     Claim: |d(z_i - z_j)| <= constants[i, j] |dx|_2 for any two inputs.
     """
-    budget, cost = PAIRS[effort], cost_of(graph)
+    budget, cost = max(PAIRS[effort], 5.0 if strict else 0.0), cost_of(graph)  # asked for by name: a little in any case
     if not worth_it(graph, budget):
         return None
     from .sdp import layers

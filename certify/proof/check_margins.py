@@ -138,6 +138,8 @@ class _Judge:
         index, label, predicted = int(arrays["method"][i]), int(arrays["labels"][i]), int(arrays["predictions"][i])
         if predicted != label:
             return f"0: the stored prediction {predicted} is not the label {label}"
+        if 0 <= index < len(self.methods) and self.methods[index] in PER_INPUT:
+            return f"0: its own evidence (method {self.methods[index]}) does not prove it"
         if not 0 <= index < len(self.methods) or self.methods[index] not in self.allowed:
             return f"0: method {index} is none that this head and its evidence allow ({', '.join(self.allowed)})"
         constants = self.constants(self.methods[index], arrays["labels"][i : i + 1])[0]

@@ -35,6 +35,10 @@ class Extension(Protocol):
         """Arrays about the whole network."""
         ...
 
+    def settings(self) -> list[Any]:
+        """What else an answer depends on."""
+        ...
+
     def __call__(self, inputs: np.ndarray, labels: np.ndarray, lower: np.ndarray, radii: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
         """Radii (n,) (0 where nothing better was found) and the rows."""
         ...
@@ -52,6 +56,9 @@ class Curvature:
         k = self.graph.output_shape[0]
         return {"curvature_eta": ((k,), np.float64), "curvature_points": ((k, *self.graph.input_shape), np.float32)}
 
+    def settings(self) -> list[Any]:
+        return []
+
     def tables(self) -> dict[str, np.ndarray]:
         lower = np.where(np.isfinite(self.bounds.lower), self.bounds.lower, 0.0)
         return {"curvature_lower": lower, "curvature_tau": self.bounds.taus}
@@ -60,7 +67,39 @@ class Curvature:
         from ..constants.curvature import curvature_radii
 
         found = curvature_radii(self.graph, inputs, labels, lower, self.bounds)
-        return found.radii, {"curvature_eta": found.eta, "curvature_points": found.points}
+        rows = {"curvature_eta": found.eta, "curvature_points": found.points}
+        return _confirmed(self, found.radii, inputs, labels, rows), rows
+
+
+def _confirmed(method: Curvature, radii: np.ndarray, inputs: np.ndarray, labels: np.ndarray, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The radii that the checker confirms, 0 for the others: its ranges of the gradient differ from ours, and this proof is not monotone in them."""
+    from ..core.errors import CertificateError
+    from ..proof.check_curvature import proves
+    from ..proof.ends import Ending
+
+    logits, places = method.graph[method.graph.output], np.flatnonzero(radii > 0)
+    end = Ending(logits, logits.shape[0], logits.name, None, None, None)
+    try:
+        holds = proves(method.graph, "l2", end, {**method.tables(), **rows, "radii": radii, "labels": labels, "inputs": np.asarray(inputs)}, places)
+    except CertificateError:
+        return np.zeros(len(radii))
+    confirmed = np.zeros(len(radii))
+    confirmed[places[holds]] = radii[places[holds]]
+    return confirmed
+
+
+def _agreed(graph: Graph, bounds: CurvatureBounds, classes: np.ndarray) -> bool:
+    """Give up the pairs whose bound the checker does not prove again (in place); whether any pair is left."""
+    from ..proof.check_curvature import Curvature as Checker
+    from ..proof.parts import read
+
+    checker = Checker(graph, read(graph, graph.output))
+    for i in classes.tolist():
+        for j in range(len(bounds.lower)):
+            if i != j and np.isfinite(bounds.lower[i, j]) and not checker.holds(i, j, float(bounds.lower[i, j]), bounds.taus[i, j]):
+                bounds.lower[i, j], bounds.taus[i, j] = np.inf, 0.0
+    others = ~np.eye(len(bounds.lower), dtype=bool)[classes]
+    return bool((np.isfinite(bounds.lower[classes]) | ~others).all(axis=1).any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +117,9 @@ class Local:
         k = self.graph.output_shape[0]
         box = ((self.entries,), np.float32)
         return {"local_lower": box, "local_upper": box, "local_theta": ((k, self.multipliers), np.float32), "local_mode": ((k,), np.int8)}
+
+    def settings(self) -> list[Any]:
+        return [self.norm, self.effort, self.entries, self.multipliers]
 
     def tables(self) -> dict[str, np.ndarray]:
         return {}
@@ -118,7 +160,11 @@ def _curvature(head: Head, labels: np.ndarray, norm: str, effort: str, asked: bo
         raise HypothesisError("the method 'curvature' is about the l2 norm", where="argument norm", found=repr(norm), expected="'l2'", hint="method='auto'")
     if not asked and cost_of(head.graph).rows > NEURONS[effort]:
         return None
-    return Curvature(head.graph, curvature_bounds(head.graph, np.unique(labels)))
+    classes = np.unique(labels)
+    bounds = curvature_bounds(head.graph, classes)
+    if not _agreed(head.graph, bounds, classes):
+        raise HypothesisError("no curvature bound of this network is proved by prover and checker alike", where=f"logits '{head.logits}'", hint="method='auto' goes on without it")
+    return Curvature(head.graph, bounds)
 
 
 def _local(head: Head, labels: np.ndarray, norm: str, effort: str, asked: bool) -> Local | None:
@@ -153,4 +199,4 @@ def seconds_near(graph: Graph) -> tuple[float, float]:
 
 def question(found: tuple[Extension, ...]) -> list[Any]:
     """What a journal's unit depends on."""
-    return [[e.name, {name: digest_array(a) for name, a in e.tables().items()}] for e in found]
+    return [[e.name, e.settings(), {name: digest_array(a) for name, a in e.tables().items()}] for e in found]

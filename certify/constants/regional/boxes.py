@@ -53,6 +53,7 @@ class Reach:
         """Upper ends (n, q) of rows @ dx for rows (n or 1, q, inputs)."""
         if self.halves is not None:
             return up((np.abs(rows) @ self.halves[:, :, None])[..., 0] * GROW) + FLOOR
+        rows = np.where(np.isnan(rows), np.inf, rows)  # nothing is known: -inf in the end
         norms = norms_up(rows.reshape(-1, rows.shape[-1]), dual_norm(self.norm)).reshape(rows.shape[:2])
         return up(norms * self.radius[:, None])
 

@@ -70,7 +70,8 @@ def slopes_on(step: Step, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarr
     """Slopes (n, entries) of a step of scalar slopes between any two points of [first, last]."""
     if step.activation is None:
         return np.broadcast_to(step.layer.lo, first.shape), np.broadcast_to(step.layer.hi, first.shape)
-    return step.activation.slope_range_on(first, last)
+    unknown = ~(first <= last)  # NaN: nothing is known of this entry
+    return step.activation.slope_range_on(np.where(unknown, -np.inf, first), np.where(unknown, np.inf, last))
 
 
 def _groups(step: Step, box) -> Lines:
