@@ -145,7 +145,7 @@ class InteriorPoint:
         d = self._solved(-target, scale, factor)
         moved = self._product(d, x, zx)  # dS X
         dx = -x - _symmetric(p @ moved)
-        length_s, length_x = self._length(c, self._direction(d)), self._length(cx, lambda v: dx @ v)
+        length_s, length_x = self._length(c, self._direction(d), 1.0, 5), self._length(cx, lambda v: dx @ v, 1.0, 5)  # a guess is enough here
         second = self._product(d, dx, self.z.times(dx))  # dS dX
         after = mu * size + length_x * float((dx * s).sum()) + length_s * float(np.trace(moved)) + length_s * length_x * float(np.trace(second))
         sigma = min(max((max(after, 0.0) / (mu * size)) ** 2, 1e-6), 0.8)
@@ -193,14 +193,14 @@ class InteriorPoint:
         zb = self.z.times(b.T)
         return self.traces(diagonal[: self.first].sum(), diagonal[self.first :], (zp * zb).sum(1))
 
-    def _length(self, c: np.ndarray, apply: Callable[[np.ndarray], np.ndarray], most: float = 1.0) -> float:
+    def _length(self, c: np.ndarray, apply: Callable[[np.ndarray], np.ndarray], most: float = 1.0, rounds: int = 20) -> float:
         """About the largest step along `apply` that stays positive definite, c the Cholesky factor of the place."""
         trsv = get_blas_funcs("trsv", (c,))
 
         def turned(v: np.ndarray) -> np.ndarray:
             return trsv(c, apply(trsv(c, v, lower=1, trans=1)), lower=1)
 
-        low = lowest(turned, len(c))
+        low = lowest(turned, len(c), rounds)
         return most if low >= -1.0 / most else -1.0 / low
 
 
