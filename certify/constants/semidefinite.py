@@ -21,6 +21,7 @@ Progress = Callable[[int, int, str], None]
 
 AUTO = {"fast": 0.0, "balanced": 5.0, "tight": 600.0}  # seconds that method "auto" spends on a constant without being asked
 PAIRS = {"fast": 0.0, "balanced": 20.0, "tight": 1200.0}  # seconds for all pairs of classes together
+ASKED = 5.0  # seconds for pairs that were asked for by name, whatever the effort
 _BLOCKS = frozenset("activation group_sort maximum minimum max_pool softmax log_softmax logsumexp layer_norm".split())
 
 
@@ -118,7 +119,7 @@ def pair_bounds(graph: Graph, classes: int, wanted: Iterable[int], effort: str, 
 
     Claim: |d(z_i - z_j)| <= constants[i, j] |dx|_2 for any two inputs.
     """
-    budget, cost = max(PAIRS[effort], 5.0 if strict else 0.0), cost_of(graph)  # asked for by name: a little in any case
+    budget, cost = max(PAIRS[effort], ASKED if strict else 0.0), cost_of(graph)
     if not worth_it(graph, budget):
         return None
     from .sdp import layers

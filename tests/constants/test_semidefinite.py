@@ -224,6 +224,7 @@ def test_layered_files_check(tmp_path, monkeypatch):
     """Pairs by one metric for all, and a constant proved layer by layer."""
     graph = mlp(7, (2, 6, 6, 3))
     x = np.random.default_rng(0).normal(size=(5, 2))
+    monkeypatch.setattr(front, "ASKED", 0.0)
     monkeypatch.setitem(front.PAIRS, "balanced", 1.01 * cost_of(graph).least)
     found = certify.radius(graph, x, graph(x).argmax(axis=1), method="sdp", attack=False)
     assert [p[1].kind for p in found.pairs.proofs] == ["layers"] and certify.check(found.save(tmp_path / "radii"), graph).ok
@@ -232,14 +233,18 @@ def test_layered_files_check(tmp_path, monkeypatch):
     assert constant.proof.kind == "layers" and certify.check(constant.save(tmp_path / "constant"), graph).ok
 
 
-def test_a_constant_that_is_handed_in_serves_the_pairs(tmp_path):
+def test_a_constant_that_is_handed_in_serves_the_pairs(tmp_path, monkeypatch):
     graph = mlp(8, (2, 6, 3))
     x = np.random.default_rng(0).normal(size=(5, 2))
     labels = graph(x).argmax(axis=1)
     constant = certify.lipschitz(graph, (2,), method="sdp", effort="fast")
+    monkeypatch.setattr(front, "ASKED", 0.0)
     found = certify.radius(graph, x, labels, method="sdp", effort="fast", lipschitz=constant, attack=False)
+    monkeypatch.setattr(front, "ASKED", 5.0)
     assert (found.pairs.constants <= math.sqrt(2) * constant.proof.bound * (1 + 1e-12)).all() and pairs_hold(graph, found.pairs)
     assert certify.check(found.save(tmp_path / "radii"), graph).ok
+    assert (certify.radius(graph, x, labels, method="sdp", effort="fast", attack=False).radii >= found.radii * (1 - 1e-6)).all()  # asked for by name
+    monkeypatch.setattr(front, "ASKED", 0.0)
     with pytest.raises(HypothesisError, match="within reach"):
         certify.radius(graph, x, labels, method="sdp", effort="fast", attack=False)
 
